@@ -1,0 +1,2 @@
+//! Guards the committed kernel object.
+fn main() {}

@@ -1,0 +1,18 @@
+//! gohang times every preemption signal (SIGURG) of Go programs and says where
+//! each nanosecond of the delay went.
+//!
+//! The flow: `probe` loads and attaches the kernel programs, a `source` yields
+//! events, `aggregate` folds them together with the kernel's histograms into a
+//! `report`, `alert` rules look at both, `sink`s write.
+
+pub mod aggregate;
+pub mod alert;
+pub mod btf;
+pub mod cgroup;
+pub mod event;
+pub mod golang;
+pub mod probe;
+pub mod process;
+pub mod report;
+pub mod sink;
+pub mod source;

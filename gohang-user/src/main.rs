@@ -1,0 +1,2 @@
+//! The `gohang` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The report: the document that every sink writes and every comparison reads.

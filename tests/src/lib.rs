@@ -1,0 +1,1 @@
+//! Shared parts of the privileged tests: reference recorder, targets, quota groups, comparison.

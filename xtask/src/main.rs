@@ -1,0 +1,2 @@
+//! gohang's own build and test commands.
+fn main() {}
