@@ -1,0 +1,494 @@
+//! State of a traced thread and the accounting of its pending signals.
+//!
+//! Two sides write it, each its own fields, so that no lock is needed (tracing
+//! programs may not take one):
+//!
+//! - the signal side, under the target's siglock: [`Pending`];
+//! - the thread's own side, serialised by the scheduler (its switches, its
+//!   wake-ups, its deliveries): everything else.
+//!
+//! A transition closes the open interval, adds it to the pending episodes that
+//! overlap it, and opens the next. A first send may become visible to the
+//! thread's own side one transition late (the two sides run on different
+//! CPUs); the interval before the open one is therefore kept, and an episode
+//! that is seen for the first time takes its share of both.
+
+use crate::cause::{COMPONENT_SLOTS, Component};
+
+/// What a thread does; a `u8` so that every bit pattern in a map is valid.
+pub mod state {
+    /// On a CPU.
+    pub const ON_CPU: u8 = 1;
+    /// On a run queue.
+    pub const RUNNABLE: u8 = 2;
+    /// Runnable, but out of quota.
+    pub const PARKED: u8 = 3;
+    /// Asleep, wakeable by signals.
+    pub const INTERRUPTIBLE: u8 = 4;
+    /// Asleep, not wakeable by SIGURG.
+    pub const UNINTERRUPTIBLE: u8 = 5;
+    /// Stopped by a job-control signal.
+    pub const STOPPED: u8 = 6;
+    /// Stopped by a tracer.
+    pub const TRACED: u8 = 7;
+    /// In a frozen cgroup.
+    pub const FROZEN: u8 = 8;
+    /// Ended.
+    pub const DEAD: u8 = 9;
+}
+
+/// Task state bits (include/linux/sched.h, the same from 5.10 to 7.3).
+mod task {
+    pub const INTERRUPTIBLE: u32 = 0x1;
+    pub const UNINTERRUPTIBLE: u32 = 0x2;
+    pub const STOPPED: u32 = 0x4;
+    pub const TRACED: u32 = 0x8;
+    pub const DEAD: u32 = 0x80;
+    /// Rt-mutex sleep of PREEMPT_RT.
+    pub const RTLOCK_WAIT: u32 = 0x1000;
+    /// cgroup v1 freezer and suspend (6.1 and later).
+    pub const FROZEN: u32 = 0x8000;
+    /// All of the above; the other bits only modify.
+    pub const KNOWN: u32 =
+        INTERRUPTIBLE | UNINTERRUPTIBLE | STOPPED | TRACED | DEAD | RTLOCK_WAIT | FROZEN;
+}
+
+/// Classifies a switch-out.
+///
+/// `preempt` is set when the thread left involuntarily from kernel mode,
+/// `prev_state` the raw task state with modifiers, `throttled` whether the
+/// thread (6.18 and later) or its run queue (before) is out of quota, `frozen`
+/// whether its cgroup is frozen. `preempt` alone never means throttled: a park
+/// shows it on some preemption models and not on others.
+#[inline(always)]
+#[must_use]
+pub const fn classify(preempt: bool, prev_state: u32, throttled: bool, frozen: bool) -> u8 {
+    let bits = prev_state & task::KNOWN;
+    if preempt || bits == 0 {
+        return if throttled {
+            state::PARKED
+        } else {
+            state::RUNNABLE
+        };
+    }
+    if bits & task::DEAD != 0 {
+        state::DEAD
+    } else if bits & task::FROZEN != 0 || frozen {
+        state::FROZEN
+    } else if bits & task::TRACED != 0 {
+        state::TRACED
+    } else if bits & task::STOPPED != 0 {
+        state::STOPPED
+    } else if bits & (task::UNINTERRUPTIBLE | task::RTLOCK_WAIT) != 0 {
+        state::UNINTERRUPTIBLE
+    } else {
+        state::INTERRUPTIBLE
+    }
+}
+
+/// Whether a thread in this state needs a wake-up to become runnable.
+#[inline(always)]
+#[must_use]
+pub const fn is_asleep(state: u8) -> bool {
+    state >= state::INTERRUPTIBLE && state <= state::FROZEN
+}
+
+/// A pending SIGURG of one thread. Written by the signal side only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Pending {
+    /// First send in ns, 0 if none is pending. Written last.
+    pub sent_ns: u64,
+    /// Later sends absorbed.
+    pub coalesced: u32,
+    /// Sending process, valid with `sender_known`.
+    pub sender_tgid: u32,
+    /// 1 if a process sent it.
+    pub sender_known: u8,
+    /// 1 if SIGURG was in the blocked set at the first send.
+    pub blocked: u8,
+    /// 1 once the queue is known: from then on an unmatched deliver is
+    /// impossible.
+    pub known: u8,
+    /// Padding, zero.
+    pub pad: [u8; 5],
+}
+
+/// Components of one pending episode so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Account {
+    /// First send of the episode that `parts` belong to.
+    pub sent_ns: u64,
+    /// Nanoseconds per [`Component`].
+    pub parts: [u64; COMPONENT_SLOTS],
+    /// 1 if a part of `throttled` is an estimate.
+    pub estimate: u64,
+}
+
+/// A closed interval in one state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Interval {
+    /// Begin, ns.
+    pub start_ns: u64,
+    /// End, ns.
+    pub end_ns: u64,
+    /// When a park ended inside it, 0 if it did not.
+    pub unpark_ns: u64,
+    /// One of [`state`].
+    pub state: u8,
+    /// SIGURG blocked at its begin.
+    pub blocked: u8,
+    /// It was blocked by its own handler, which does not count as masked.
+    pub own_handler: u8,
+    /// The park's end is an estimate.
+    pub estimate: u8,
+    /// Padding, zero.
+    pub pad: [u8; 4],
+}
+
+/// State of a traced thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Thread {
+    /// Process, root PID namespace.
+    pub tgid: u32,
+    /// Thread, root PID namespace.
+    pub tid: u32,
+    /// Start time of the process, CLOCK_MONOTONIC ns.
+    pub process_start_ns: u64,
+    /// Kernel id of the cgroup that the CPU controller charges, 0 if unknown.
+    pub cgroup_id: u64,
+    /// Address of the task group that `cgroup_id` belongs to.
+    pub group: u64,
+    /// Begin of the open interval, ns; 0 is "before we looked".
+    pub since_ns: u64,
+    /// When its park ended, 0 if not seen. May be written from the interrupt
+    /// that sees it; one older than `since_ns` is stale.
+    pub unpark_ns: u64,
+    /// User stack pointer where SIGURG last interrupted it.
+    pub handler_sp: u64,
+    /// One of [`state`], of the open interval.
+    pub state: u8,
+    /// SIGURG blocked at the begin of the open interval.
+    pub blocked: u8,
+    /// 1 from a SIGURG delivery until its handler is known to have returned.
+    pub own_handler: u8,
+    /// 1 if `state` was read from the task rather than seen to begin.
+    pub guessed: u8,
+    /// 1 if the end of this kernel's parks cannot be seen per thread.
+    pub estimate: u8,
+    /// Padding, zero.
+    pub pad: [u8; 3],
+    /// The interval before the open one.
+    pub previous: Interval,
+    /// The thread's private signal.
+    pub private: Pending,
+    /// Its episode's components.
+    pub private_account: Account,
+    /// Components of the process's shared signal, as of this thread.
+    pub shared_account: Account,
+    /// Name, NUL padded.
+    pub comm: [u8; 16],
+}
+
+/// What a transition found impossible, as bits.
+pub mod anomaly {
+    /// Switched in while on a CPU.
+    pub const IN_WHILE_ON: u32 = 1;
+    /// Switched out, or took a signal, while not on a CPU.
+    pub const OUT_WHILE_OFF: u32 = 2;
+    /// A first send older than the interval before the open one.
+    pub const LATE_GENERATE: u32 = 4;
+    /// An interval ends before it begins.
+    pub const CLOCK_BACKWARDS: u32 = 8;
+}
+
+/// What the shared queue holds, as far as accounting needs it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shared {
+    /// First send of the process's pending SIGURG, 0 if none.
+    pub sent_ns: u64,
+}
+
+/// What a switch-in ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Nanoseconds out of quota, if it was parked.
+    pub stall_ns: Option<u64>,
+    /// Nanoseconds on the run queue, if it was runnable.
+    pub runqueue_ns: Option<u64>,
+    /// `anomaly` bits.
+    pub anomalies: u32,
+}
+
+#[inline(always)]
+const fn component(state: u8) -> usize {
+    (match state {
+        state::ON_CPU => Component::Running as u8,
+        state::PARKED => Component::Throttled as u8,
+        state::INTERRUPTIBLE => Component::BlockedInterruptible as u8,
+        state::UNINTERRUPTIBLE => Component::BlockedUninterruptible as u8,
+        state::STOPPED => Component::BlockedStopped as u8,
+        state::TRACED => Component::BlockedTraced as u8,
+        state::FROZEN => Component::BlockedFrozen as u8,
+        _ => Component::RunQueue as u8,
+    }) as usize
+}
+
+impl Account {
+    #[inline(always)]
+    fn add(&mut self, component: usize, from: u64, to: u64) {
+        let index = component & (COMPONENT_SLOTS - 1);
+        if to > from {
+            self.parts[index] = self.parts[index].wrapping_add(to - from);
+        }
+    }
+
+    /// Adds the part of an interval that lies after the first send.
+    ///
+    /// `blocked_at_send` is the blocked bit sampled at the send, for the
+    /// interval that the send fell into.
+    #[inline(always)]
+    fn add_interval(&mut self, sent_ns: u64, blocked_at_send: u8, interval: &Interval) {
+        let (start, blocked) = if sent_ns >= interval.start_ns {
+            (sent_ns, blocked_at_send)
+        } else {
+            (interval.start_ns, interval.blocked)
+        };
+        if blocked != 0 && interval.own_handler == 0 {
+            self.add(Component::Masked as usize, start, interval.end_ns);
+            return;
+        }
+        if interval.state == state::PARKED {
+            self.estimate |= interval.estimate as u64;
+            if interval.unpark_ns > start && interval.unpark_ns < interval.end_ns {
+                self.add(Component::Throttled as usize, start, interval.unpark_ns);
+                self.add(
+                    Component::RunQueue as usize,
+                    interval.unpark_ns,
+                    interval.end_ns,
+                );
+                return;
+            }
+            if interval.unpark_ns != 0 && interval.unpark_ns <= start {
+                self.add(Component::RunQueue as usize, start, interval.end_ns);
+                return;
+            }
+        }
+        self.add(component(interval.state), start, interval.end_ns);
+    }
+
+    #[inline(always)]
+    fn absorb(
+        &mut self,
+        sent_ns: u64,
+        blocked_at_send: Option<u8>,
+        interval: &Interval,
+        previous: &Interval,
+    ) -> u32 {
+        if sent_ns == 0 {
+            return 0;
+        }
+        let mut anomalies = 0;
+        if self.sent_ns != sent_ns {
+            self.sent_ns = sent_ns;
+            self.parts = [0; COMPONENT_SLOTS];
+            self.estimate = 0;
+            if sent_ns < interval.start_ns {
+                if sent_ns < previous.start_ns {
+                    anomalies |= anomaly::LATE_GENERATE;
+                }
+                let blocked = blocked_at_send.unwrap_or(previous.blocked);
+                self.add_interval(sent_ns, blocked, previous);
+            }
+        }
+        self.add_interval(
+            sent_ns,
+            blocked_at_send.unwrap_or(interval.blocked),
+            interval,
+        );
+        anomalies
+    }
+}
+
+impl Thread {
+    /// Closes the open interval at `now`. `own_handler` says that its own
+    /// handler blocked the signal up to now.
+    #[inline(always)]
+    fn close(&mut self, now: u64, own_handler: bool, shared: Shared) -> (Interval, u32) {
+        let mut anomalies = 0;
+        if now < self.since_ns {
+            anomalies |= anomaly::CLOCK_BACKWARDS;
+        }
+        let unpark_ns = if self.unpark_ns >= self.since_ns {
+            self.unpark_ns
+        } else {
+            0
+        };
+        let interval = Interval {
+            start_ns: self.since_ns,
+            end_ns: now,
+            unpark_ns,
+            state: self.state,
+            blocked: self.blocked,
+            own_handler: own_handler as u8,
+            estimate: self.estimate,
+            pad: [0; 4],
+        };
+        anomalies |= self.private_account.absorb(
+            self.private.sent_ns,
+            Some(self.private.blocked),
+            &interval,
+            &self.previous,
+        );
+        anomalies |= self
+            .shared_account
+            .absorb(shared.sent_ns, None, &interval, &self.previous);
+        self.previous = interval;
+        (interval, anomalies)
+    }
+
+    #[inline(always)]
+    fn open(&mut self, now: u64, state: u8, blocked: bool) {
+        self.unpark_ns = 0;
+        self.since_ns = now;
+        self.blocked = blocked as u8;
+        self.guessed = 0;
+        // Last: the wake-up and the unpark side look at it first.
+        self.state = state;
+    }
+
+    /// The thread leaves its CPU. `own_handler` says that it is inside its own
+    /// SIGURG handler. Returns the nanoseconds it ran, if they are known, and
+    /// `anomaly` bits.
+    #[inline(always)]
+    pub fn switch_out(
+        &mut self,
+        now: u64,
+        next: u8,
+        blocked: bool,
+        own_handler: bool,
+        shared: Shared,
+    ) -> (Option<u64>, u32) {
+        let mut anomalies = 0;
+        let guessed = self.guessed != 0;
+        if self.state != state::ON_CPU {
+            if !guessed {
+                anomalies |= anomaly::OUT_WHILE_OFF;
+            }
+            self.state = state::ON_CPU;
+        }
+        self.own_handler = own_handler as u8;
+        let (interval, found) = self.close(now, own_handler, shared);
+        anomalies |= found;
+        self.open(now, next, blocked);
+        let ran = now.wrapping_sub(interval.start_ns);
+        (if guessed { None } else { Some(ran) }, anomalies)
+    }
+
+    /// The thread gets a CPU.
+    #[inline(always)]
+    pub fn switch_in(&mut self, now: u64, blocked: bool, shared: Shared) -> Waited {
+        let mut waited = Waited::default();
+        let guessed = self.guessed != 0;
+        if self.state == state::ON_CPU {
+            if !guessed {
+                waited.anomalies |= anomaly::IN_WHILE_ON;
+            }
+            self.state = state::RUNNABLE;
+        }
+        if is_asleep(self.state) {
+            // No wake-up since it left its CPU: it was woken before it left,
+            // while it was on its way to sleep, and so stayed runnable.
+            self.state = state::RUNNABLE;
+        }
+        let own_handler = self.own_handler != 0;
+        let (interval, found) = if cfg!(feature = "drop-switch-in") {
+            let kept = Interval {
+                start_ns: self.since_ns,
+                end_ns: now,
+                ..Interval::default()
+            };
+            (kept, 0)
+        } else {
+            self.close(now, own_handler, shared)
+        };
+        waited.anomalies |= found;
+        if !blocked {
+            self.own_handler = 0;
+        }
+        if !guessed {
+            let length = now.wrapping_sub(interval.start_ns);
+            if interval.state == state::PARKED {
+                if interval.unpark_ns != 0 && interval.unpark_ns < now {
+                    waited.stall_ns = Some(interval.unpark_ns - interval.start_ns);
+                    waited.runqueue_ns = Some(now - interval.unpark_ns);
+                } else {
+                    waited.stall_ns = Some(length);
+                }
+            } else {
+                waited.runqueue_ns = Some(length);
+            }
+        }
+        self.open(now, state::ON_CPU, blocked);
+        waited
+    }
+
+    /// The thread is woken; `parked` says into a run queue that is out of
+    /// quota. A wake-up of a thread that is not asleep means nothing.
+    #[inline(always)]
+    pub fn wake(&mut self, now: u64, parked: bool, shared: Shared) -> u32 {
+        if !is_asleep(self.state) {
+            return 0;
+        }
+        let own_handler = self.own_handler != 0;
+        let (interval, anomalies) = self.close(now, own_handler, shared);
+        let next = if parked {
+            state::PARKED
+        } else {
+            state::RUNNABLE
+        };
+        self.open(now, next, interval.blocked != 0);
+        anomalies
+    }
+
+    /// The thread takes a SIGURG: closes the running interval at `now`.
+    /// `own_handler` says that it comes straight out of its own handler.
+    /// Returns the nanoseconds it ran, if they are known, and `anomaly` bits.
+    #[inline(always)]
+    pub fn deliver(&mut self, now: u64, own_handler: bool, shared: Shared) -> (Option<u64>, u32) {
+        self.switch_out(now, state::ON_CPU, false, own_handler, shared)
+    }
+
+    /// The park is over as of `now`.
+    #[inline(always)]
+    pub fn unpark(&mut self, now: u64) {
+        if self.state == state::PARKED && self.unpark_ns == 0 {
+            self.unpark_ns = now;
+        }
+    }
+
+    /// Components of the private episode up to `now`, on a copy: for an episode
+    /// that is still pending.
+    #[must_use]
+    pub fn private_until(&self, now: u64) -> Account {
+        let mut copy = *self;
+        copy.close(now, copy.own_handler != 0, Shared::default());
+        copy.private_account
+    }
+
+    /// Components of the process's shared episode up to `now` as of this
+    /// thread, on a copy.
+    #[must_use]
+    pub fn shared_until(&self, now: u64, sent_ns: u64) -> Account {
+        let mut copy = *self;
+        copy.close(now, copy.own_handler != 0, Shared { sent_ns });
+        copy.shared_account
+    }
+}
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;

@@ -1,0 +1,27 @@
+//! What only user space needs: aya's marker for plain data.
+
+use crate::config::{Offsets, Settings};
+use crate::map::{BucketKey, GoOffsets, ProcessState, SelfTest, Summary, SummaryKey};
+use crate::thread::Thread;
+
+macro_rules! pod {
+    ($($name:ty),* $(,)?) => {
+        $(
+            // SAFETY: repr(C), integers only, explicit padding, every bit
+            // pattern valid.
+            unsafe impl aya::Pod for $name {}
+        )*
+    };
+}
+
+pod!(
+    Offsets,
+    Settings,
+    BucketKey,
+    GoOffsets,
+    ProcessState,
+    SelfTest,
+    Summary,
+    SummaryKey,
+    Thread
+);

@@ -1,0 +1,317 @@
+//! Records, histograms and counters.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Outcome, cause, sums};
+use gohang_common::counter::Counter;
+use gohang_common::hist;
+use gohang_common::map::{BucketKey, Moments, OUTCOMES, Summary, SummaryKey, series};
+use gohang_common::record::{
+    Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
+};
+use gohang_common::thread::{Account, Thread, anomaly};
+
+use crate::kernel::setting;
+use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, RECORDS, SUMMARIES};
+
+/// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA`
+/// (include/uapi/linux/bpf.h).
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+const AVAIL_DATA: u64 = 0;
+
+/// Adds to a word that other CPUs add to as well.
+#[inline(always)]
+pub fn atomic_add(word: *mut u64, value: u64) {
+    // SAFETY: the word is a map value that lives as long as the program runs.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value) };
+}
+
+/// Adds one to a counter of this CPU.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(word) = COUNTERS_MAP.get_ptr_mut(counter as u32) {
+        // SAFETY: a per-CPU value; programs on one CPU do not interrupt each
+        // other while interrupts are off, and where they are not the add is
+        // one instruction of the JIT's read-modify-write on one CPU's word.
+        unsafe { *word += 1 };
+    }
+}
+
+/// Counts what a transition found impossible.
+#[inline(always)]
+pub fn count_anomalies(bits: u32) {
+    if bits == 0 {
+        return;
+    }
+    if bits & anomaly::IN_WHILE_ON != 0 {
+        count(Counter::InWhileOn);
+    }
+    if bits & anomaly::OUT_WHILE_OFF != 0 {
+        count(Counter::OutWhileOff);
+    }
+    if bits & anomaly::LATE_GENERATE != 0 {
+        count(Counter::LateGenerate);
+    }
+    if bits & anomaly::CLOCK_BACKWARDS != 0 {
+        count(Counter::ClockBackwards);
+    }
+}
+
+/// The summary of a process in a group, on this CPU.
+#[inline(always)]
+pub fn summary(key: &SummaryKey) -> Option<&'static mut Summary> {
+    // SAFETY: map values stay valid while the program runs, and this CPU's
+    // copy is written by this CPU alone, with interrupts off.
+    unsafe {
+        if let Some(found) = SUMMARIES.get_ptr_mut(key) {
+            return Some(&mut *found);
+        }
+        let empty = EMPTY_SUMMARY.get(0)?;
+        let _ = SUMMARIES.insert(key, empty, 0);
+        match SUMMARIES.get_ptr_mut(key) {
+            Some(found) => Some(&mut *found),
+            None => {
+                count(Counter::HistogramFull);
+                None
+            }
+        }
+    }
+}
+
+/// The summary's key for a thread.
+#[inline(always)]
+pub fn summary_key(thread: &Thread) -> SummaryKey {
+    SummaryKey {
+        process_start_ns: thread.process_start_ns,
+        cgroup_id: thread.cgroup_id,
+        tgid: thread.tgid,
+        pad: 0,
+    }
+}
+
+#[inline(always)]
+fn add_moment(moments: &mut Moments, value: u64) {
+    if moments.count == 0 || value < moments.min {
+        moments.min = value;
+    }
+    if value > moments.max {
+        moments.max = value;
+    }
+    moments.count += 1;
+    moments.sum = moments.sum.wrapping_add(value);
+}
+
+#[inline(always)]
+fn add_bucket(key: &SummaryKey, series: usize, value: u64) {
+    let bucket = BucketKey {
+        process_start_ns: key.process_start_ns,
+        cgroup_id: key.cgroup_id,
+        tgid: key.tgid,
+        series: series as u16,
+        slot: hist::slot(value) as u16,
+    };
+    if let Some(word) = BUCKETS.get_ptr_mut(&bucket) {
+        atomic_add(word, 1);
+        return;
+    }
+    // BPF_NOEXIST: another CPU may insert it first, then we add to that one.
+    if BUCKETS.insert(&bucket, &1, 1).is_ok() {
+        return;
+    }
+    match BUCKETS.get_ptr_mut(&bucket) {
+        Some(word) => atomic_add(word, 1),
+        None => count(Counter::HistogramFull),
+    }
+}
+
+/// Adds a stall to the thread's process and group.
+#[inline(always)]
+pub fn add_stall(thread: &Thread, value: u64) {
+    let key = summary_key(thread);
+    if let Some(summary) = summary(&key) {
+        add_moment(&mut summary.series[series::STALL], value);
+    }
+    add_bucket(&key, series::STALL, value);
+}
+
+/// Adds a run-queue wait to the thread's process and group.
+#[inline(always)]
+pub fn add_runqueue(thread: &Thread, value: u64) {
+    let key = summary_key(thread);
+    if let Some(summary) = summary(&key) {
+        add_moment(&mut summary.series[series::RUN_QUEUE], value);
+    }
+    add_bucket(&key, series::RUN_QUEUE, value);
+}
+
+/// Adds time on a CPU to the thread's process and group.
+#[inline(always)]
+pub fn add_running(thread: &Thread, value: u64) {
+    let key = summary_key(thread);
+    if let Some(summary) = summary(&key) {
+        summary.running_ns = summary.running_ns.wrapping_add(value);
+    }
+}
+
+/// What an episode's record says beside its components.
+pub struct End {
+    /// First send.
+    pub sent_ns: u64,
+    /// What ended it.
+    pub end_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Later sends absorbed.
+    pub coalesced: u32,
+    /// Sender, if a process sent it.
+    pub sender_tgid: u32,
+    /// 1 if a process sent it.
+    pub sender_known: u8,
+    /// 1 if sent to the process.
+    pub process_directed: u8,
+    /// Goroutine interrupted, if known.
+    pub goid: Option<u64>,
+    /// User instruction pointer, 0 if not delivered.
+    pub pc: u64,
+}
+
+/// Sends an episode and adds it to the histograms.
+#[inline(always)]
+pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
+    let parts = account.map(|account| &account.parts);
+    let sums = parts.map(sums).unwrap_or_default();
+    let cause = cause(&sums);
+    let delivered = end.outcome.is_delivered();
+    let latency = end.end_ns.wrapping_sub(end.sent_ns);
+    if delivered && sums.total() != latency {
+        count(Counter::SumMismatch);
+    }
+    if end.end_ns < end.sent_ns {
+        count(Counter::ClockBackwards);
+    }
+
+    let key = summary_key(thread);
+    if let Some(summary) = summary(&key) {
+        let outcome = end.outcome as usize;
+        if outcome < OUTCOMES {
+            summary.outcomes[outcome] += 1;
+        }
+        summary.coalesced += u64::from(end.coalesced);
+        if delivered {
+            add_moment(&mut summary.series[cause as usize & 7], latency);
+            summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
+            summary.parts_ns[1] = summary.parts_ns[1].wrapping_add(sums.masked);
+            summary.parts_ns[2] = summary.parts_ns[2].wrapping_add(sums.blocked);
+            summary.parts_ns[3] = summary.parts_ns[3].wrapping_add(sums.runqueue);
+            summary.parts_ns[4] = summary.parts_ns[4].wrapping_add(sums.running);
+        }
+    }
+    if delivered {
+        add_bucket(&key, cause as usize, latency);
+    }
+
+    count(Counter::Seen);
+    let Some(mut slot) = RECORDS.reserve::<Episode>(0) else {
+        count(Counter::RingFull);
+        return;
+    };
+    let record = slot.as_mut_ptr();
+    let estimate = account.is_some_and(|account| account.estimate != 0);
+    // SAFETY: the reservation holds a whole Episode; every byte is written.
+    unsafe {
+        (*record).header = Header::new(Kind::Episode, size_of::<Episode>());
+        (*record).process_start_ns = thread.process_start_ns;
+        (*record).sent_ns = end.sent_ns;
+        (*record).end_ns = end.end_ns;
+        copy_parts(&raw mut (*record).parts, parts);
+        (*record).goid = end.goid.unwrap_or(0);
+        (*record).pc = end.pc;
+        (*record).cgroup_id = thread.cgroup_id;
+        (*record).tgid = thread.tgid;
+        (*record).tid = thread.tid;
+        (*record).sender_tgid = end.sender_tgid;
+        (*record).coalesced = end.coalesced;
+        (*record).outcome = end.outcome as u8;
+        (*record).process_directed = end.process_directed;
+        (*record).cause = cause as u8;
+        (*record).flags = if end.goid.is_some() { FLAG_GOID } else { 0 }
+            | if end.sender_known != 0 { FLAG_SENDER } else { 0 }
+            | if estimate { FLAG_ESTIMATE } else { 0 };
+        (*record).cpu = bpf_get_smp_processor_id() as u32;
+        (*record).comm = thread.comm;
+    }
+    slot.submit(wakeup());
+    count(Counter::Submitted);
+}
+
+/// Copies components into a record, zeros where there are none.
+///
+/// # Safety
+/// `to` must point to writable memory of the array's size.
+#[inline(always)]
+unsafe fn copy_parts(to: *mut [u64; COMPONENTS], from: Option<&[u64; COMPONENT_SLOTS]>) {
+    macro_rules! copy {
+        ($($index:literal)*) => {
+            // SAFETY: the caller's promise.
+            unsafe { $((*to)[$index] = from.map_or(0, |parts| parts[$index]);)* }
+        };
+    }
+    copy!(0 1 2 3 4 5 6 7 8);
+}
+
+/// Counts an episode that no state could be made for.
+#[inline(always)]
+pub fn episode_lost() {
+    count(Counter::Seen);
+    count(Counter::MapFull);
+}
+
+/// A process's name: its own or NULs.
+pub type Name = [u8; 16];
+
+/// Sends a life-cycle record.
+#[inline(always)]
+pub fn process(
+    event: ProcessEvent,
+    tgid: u32,
+    other: u32,
+    process_start_ns: u64,
+    at_ns: u64,
+    filter: u8,
+    comm: &Name,
+) {
+    count(Counter::Seen);
+    let Some(mut slot) = RECORDS.reserve::<Process>(0) else {
+        count(Counter::RingFull);
+        return;
+    };
+    let record = slot.as_mut_ptr();
+    // SAFETY: the reservation holds a whole Process; every byte is written.
+    unsafe {
+        (*record).header = Header::new(Kind::Process, size_of::<Process>());
+        (*record).process_start_ns = process_start_ns;
+        (*record).at_ns = at_ns;
+        (*record).tgid = tgid;
+        (*record).other = other;
+        (*record).event = event as u8;
+        (*record).filter = filter;
+        (*record).pad = [0; 6];
+        (*record).comm = *comm;
+    }
+    // Life-cycle records decide what is traced: the reader should look soon.
+    slot.submit(if matches!(event, ProcessEvent::Exec) { FORCE_WAKEUP } else { wakeup() });
+    count(Counter::Submitted);
+}
+
+/// Whether a submit wakes the reader: not one by one (an interrupt each), only
+/// past the fill threshold; otherwise its timer does.
+#[inline(always)]
+fn wakeup() -> u64 {
+    if RECORDS.query(AVAIL_DATA) > u64::from(setting!(wake_bytes)) {
+        FORCE_WAKEUP
+    } else {
+        NO_WAKEUP
+    }
+}

@@ -1,0 +1,137 @@
+//! Access to kernel fields at the offsets that user space found in BTF.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
+use gohang_common::abi::ABI_VERSION;
+use gohang_common::config::{ABSENT, Offsets, Settings};
+
+/// The ABI of this object; user space refuses another.
+#[unsafe(no_mangle)]
+pub static GOHANG_ABI: u32 = ABI_VERSION as u32;
+
+/// Field offsets, written before loading.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::UNSET;
+
+/// What the programs are asked to do, written before loading.
+#[unsafe(no_mangle)]
+pub static SETTINGS: Settings = Settings::UNSET;
+
+/// Reads a value of `.rodata` that user space replaced. Volatile: the compiler
+/// must not take the value that the object was built with. The map is frozen,
+/// so the verifier knows the result as a constant.
+#[inline(always)]
+pub fn rodata<T: Copy>(field: &'static T) -> T {
+    // SAFETY: a shared reference to an initialised static.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::rodata(&$crate::kernel::OFFSETS.$field)
+    };
+}
+macro_rules! setting {
+    ($field:ident) => {
+        $crate::kernel::rodata(&$crate::kernel::SETTINGS.$field)
+    };
+}
+pub(crate) use {offset, setting};
+
+/// A `task_struct` that the verifier knows by its type.
+pub type Task = *const u8;
+
+/// Loads a field through a pointer that the verifier knows by its type.
+#[inline(always)]
+pub fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the verifier proves that `base` is a kernel object of a known
+    // type and that a T lies at the offset; a fault reads as zero.
+    unsafe { *(base.add(offset as usize).cast::<T>()) }
+}
+
+/// Reads kernel memory at an address that the verifier knows nothing about.
+#[inline(always)]
+pub fn probe<T: Copy>(address: u64, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on a bad one.
+    unsafe { bpf_probe_read_kernel((address + offset as u64) as *const T) }.ok()
+}
+
+/// Reads user memory of the current process; fails where it is not resident.
+#[inline(always)]
+pub fn probe_user<T: Copy>(address: u64, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on a bad one.
+    unsafe { bpf_probe_read_user((address.wrapping_add(offset as u64)) as *const T) }.ok()
+}
+
+/// `PF_EXITING` (include/linux/sched.h).
+pub const PF_EXITING: u32 = 0x4;
+
+/// Whether the task is on its way out: no state is made for it.
+#[inline(always)]
+pub fn is_exiting(task: u64) -> bool {
+    probe::<u32>(task, offset!(task_flags)).unwrap_or(PF_EXITING) & PF_EXITING != 0
+}
+
+/// Whether the thread (6.18 and later) or its run queue (before) is out of
+/// quota. For a task that the verifier knows by its type.
+#[inline(always)]
+pub fn is_throttled(task: Task) -> bool {
+    if offset!(task_throttled) != ABSENT {
+        return load::<u8>(task, offset!(task_throttled)) != 0;
+    }
+    if offset!(cfs_rq_throttle_count) != ABSENT && offset!(task_cfs_rq) != ABSENT {
+        let cfs_rq: *const u8 = load(task, offset!(task_cfs_rq));
+        return load::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)) > 0;
+    }
+    false
+}
+
+/// The same for a task by address.
+#[inline(always)]
+pub fn is_throttled_at(task: u64) -> bool {
+    if offset!(task_throttled) != ABSENT {
+        return probe::<u8>(task, offset!(task_throttled)).unwrap_or(0) != 0;
+    }
+    if offset!(cfs_rq_throttle_count) != ABSENT && offset!(task_cfs_rq) != ABSENT {
+        let cfs_rq = probe::<u64>(task, offset!(task_cfs_rq)).unwrap_or(0);
+        return probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(0) > 0;
+    }
+    false
+}
+
+/// Whether the task's cgroup (v2) is frozen.
+#[inline(always)]
+pub fn is_frozen(task: Task) -> bool {
+    if offset!(task_frozen) == ABSENT {
+        return false;
+    }
+    u32::from(load::<u8>(task, offset!(task_frozen))) & offset!(task_frozen_mask) != 0
+}
+
+/// Kernel id of the cgroup that the CPU controller charges for a task group.
+///
+/// 0 for an autogroup, which has no cgroup.
+#[inline(always)]
+pub fn cgroup_id(group: u64) -> u64 {
+    if group == 0 || offset!(group_cgroup) == ABSENT {
+        return 0;
+    }
+    let Some(cgroup) = probe::<u64>(group, offset!(group_cgroup)) else { return 0 };
+    if cgroup == 0 {
+        return 0;
+    }
+    let Some(kn) = probe::<u64>(cgroup, offset!(cgroup_kn)) else { return 0 };
+    probe::<u64>(kn, offset!(kn_id)).unwrap_or(0)
+}
+
+/// The thread id in the task's own PID namespace.
+#[inline(always)]
+pub fn namespace_tid(task: u64) -> Option<u32> {
+    let pid = probe::<u64>(task, offset!(task_thread_pid))?;
+    let level = probe::<u32>(pid, offset!(pid_level))?;
+    // MAX_PID_NS_LEVEL (include/linux/pid_namespace.h).
+    if level > 32 {
+        return None;
+    }
+    let entry = offset!(pid_numbers) + level * offset!(upid_size);
+    probe::<u32>(pid, entry + offset!(upid_nr))
+}

@@ -1,0 +1,201 @@
+//! Fork, exec, exit and free.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use gohang_common::cause::Outcome;
+use gohang_common::map::filter;
+use gohang_common::record::ProcessEvent;
+use gohang_common::thread::{Thread, state};
+
+use crate::emit::{self, End};
+use crate::kernel::{Task, load, offset, probe, setting};
+use crate::maps::{GO, PROCESSES, THREADS};
+use crate::threads::{
+    Origin, create, filtered, find, process, process_or_new, set_filter, shared,
+};
+
+/// Execs seen, for the filter's provisional bytes.
+#[unsafe(no_mangle)]
+static mut EXECS: u64 = 0;
+
+#[inline(always)]
+fn next_provisional() -> u8 {
+    emit::atomic_add(&raw mut EXECS, 1);
+    // SAFETY: a plain word in `.bss`; two execs at once may read the same
+    // number, but not the same process's.
+    let execs = unsafe { core::ptr::read_volatile(&raw const EXECS) };
+    filter::PROVISIONAL | (execs & 0x7f) as u8
+}
+
+#[inline(always)]
+fn name(task: Task) -> emit::Name {
+    probe(task as u64, offset!(task_comm)).unwrap_or_default()
+}
+
+#[inline(always)]
+fn start_of(task: Task) -> u64 {
+    let leader: Task = load(task, offset!(task_group_leader));
+    load(leader, offset!(task_start_time))
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// `sched_process_fork(parent, child)`.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent: Task = ctx.arg(0);
+    let child: Task = ctx.arg(1);
+    let parent_tgid: u32 = load(parent, offset!(task_tgid));
+    let inherited = filtered(parent_tgid);
+    if inherited == filter::FOREIGN {
+        return 0;
+    }
+    let tgid: u32 = load(child, offset!(task_tgid));
+    let at_ns = now();
+    if tgid != parent_tgid {
+        let start_ns: u64 = load(child, offset!(task_start_time));
+        set_filter(tgid, inherited);
+        process_or_new(tgid, start_ns, 1);
+        // SAFETY: user space writes a process's offsets once.
+        if let Some(offsets) = unsafe { GO.get(parent_tgid) } {
+            let copy = *offsets;
+            let _ = GO.insert(tgid, &copy, 0);
+        }
+        emit::process(
+            ProcessEvent::Fork,
+            tgid,
+            parent_tgid,
+            start_ns,
+            at_ns,
+            inherited,
+            &name(child),
+        );
+    }
+    // Nothing is pending for a new thread, and it waits for its first CPU.
+    create(child as u64, &Origin { state: state::RUNNABLE, since_ns: at_ns, guessed: 0, known: 1 });
+    0
+}
+
+/// `sched_process_exec(p, old_pid, bprm)`.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task: Task = ctx.arg(0);
+    let tgid: u32 = load(task, offset!(task_tgid));
+    let mut byte = filtered(tgid);
+    if setting!(discover) != 0 {
+        byte = next_provisional();
+    } else if byte == filter::FOREIGN {
+        return 0;
+    }
+    set_filter(tgid, byte);
+    let _ = GO.remove(tgid);
+    let start_ns = start_of(task);
+    // A traced process's state stays: what is pending survives the exec.
+    process_or_new(tgid, start_ns, 0);
+    if let Some(thread) = find(task as u64) {
+        // A thread other than the leader has taken the leader's id over.
+        thread.tid = load(task, offset!(task_pid));
+        thread.process_start_ns = start_ns;
+        thread.comm = name(task);
+        thread.own_handler = 0;
+    }
+    let old_tid: u32 = ctx.arg(1);
+    emit::process(ProcessEvent::Exec, tgid, old_tid, start_ns, now(), byte, &name(task));
+    0
+}
+
+/// `sched_process_exit(p)`, in the context of the thread that ends.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: Task = ctx.arg(0);
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let traced = filtered(tgid) != filter::FOREIGN;
+    let at_ns = now();
+    let signal: Task = load(task, offset!(task_signal));
+    let last = traced && load::<u32>(signal, offset!(signal_live)) == 0;
+    if let Some(thread) = find(task as u64) {
+        if traced {
+            thread_ends(thread, at_ns);
+        }
+        if last {
+            process_ends(thread, tgid, at_ns);
+        }
+        let _ = THREADS.remove(task as u64);
+    }
+    if last {
+        let start_ns = start_of(task);
+        let _ = PROCESSES.remove(tgid);
+        let _ = GO.remove(tgid);
+        set_filter(tgid, filter::FOREIGN);
+        emit::process(
+            ProcessEvent::Exit,
+            tgid,
+            0,
+            start_ns,
+            at_ns,
+            filter::FOREIGN,
+            &name(task),
+        );
+    }
+    0
+}
+
+/// What the thread still had pending ends with it.
+#[inline(always)]
+fn thread_ends(thread: &mut Thread, at_ns: u64) {
+    let shared = shared(thread.tgid);
+    let (ran, anomalies) = thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
+    emit::count_anomalies(anomalies);
+    if let Some(ran) = ran {
+        emit::add_running(thread, ran);
+    }
+    let private = thread.private;
+    if private.sent_ns != 0 {
+        let end = End {
+            sent_ns: private.sent_ns,
+            end_ns: at_ns,
+            outcome: Outcome::Exited,
+            coalesced: private.coalesced,
+            sender_tgid: private.sender_tgid,
+            sender_known: private.sender_known,
+            process_directed: 0,
+            goid: None,
+            pc: 0,
+        };
+        emit::episode(thread, Some(&thread.private_account), &end);
+    }
+}
+
+/// What the process still had pending ends with its last thread.
+#[inline(always)]
+fn process_ends(thread: &mut Thread, tgid: u32, at_ns: u64) {
+    let Some(process) = process(tgid) else { return };
+    if process.sent_ns != 0 {
+        let end = End {
+            sent_ns: process.sent_ns,
+            end_ns: at_ns,
+            outcome: Outcome::Exited,
+            coalesced: process.coalesced,
+            sender_tgid: process.sender_tgid,
+            sender_known: process.sender_known,
+            process_directed: 1,
+            goid: None,
+            pc: 0,
+        };
+        emit::episode(thread, Some(&thread.shared_account), &end);
+    }
+}
+
+/// `sched_process_free(p)`: nothing may be left of a task whose memory is
+/// about to be used again.
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
+    let task: Task = ctx.arg(0);
+    let _ = THREADS.remove(task as u64);
+    0
+}

@@ -1,0 +1,32 @@
+//! gohang's kernel programs.
+//!
+//! A file a subject: `sched` (switches and wake-ups), `signal` (generate and
+//! deliver), `throttle` (ends of parks), `life` (fork, exec, exit, free),
+//! `self_test`; below them `threads` (the state map), `emit` (records,
+//! histograms, counters), `regs` (user registers), `kernel` (field access) and
+//! `maps`.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "the BPF target has no other atomic add")]
+
+mod emit;
+mod kernel;
+mod life;
+mod maps;
+mod regs;
+mod sched;
+mod self_test;
+mod signal;
+mod threads;
+mod throttle;
+
+/// The licence that the tracing helpers ask for.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

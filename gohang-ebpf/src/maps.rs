@@ -1,0 +1,79 @@
+//! The maps. Sizes are defaults; user space may set others before loading.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use gohang_common::counter::COUNTERS;
+use gohang_common::map::{
+    BucketKey, GoOffsets, PARK_SLOTS, ProcessState, SelfTest, Summary, SummaryKey, filter,
+};
+use gohang_common::thread::Thread;
+
+/// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): user space maps the filter and
+/// writes single bytes of it.
+const MMAPABLE: u32 = 1 << 10;
+
+/// Process filter, a byte a process id (see [`filter`]).
+#[map]
+pub static FILTER: Array<[u8; filter::BLOCK]> = Array::with_max_entries(64, MMAPABLE);
+
+/// Traced threads by the address of their task: that address is the one thing
+/// that stays the same when a thread that is not the leader executes a program
+/// and takes the leader's id over.
+#[map]
+pub static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(16384, 0);
+
+/// Traced processes by tgid.
+#[map]
+pub static PROCESSES: HashMap<u32, ProcessState> = HashMap::with_max_entries(8192, 0);
+
+/// Go struct offsets by tgid, written by user space.
+#[map]
+pub static GO: HashMap<u32, GoOffsets> = HashMap::with_max_entries(8192, 0);
+
+/// Buckets of all histograms; only those that hold something.
+#[map]
+pub static BUCKETS: HashMap<BucketKey, u64> = HashMap::with_max_entries(65536, 0);
+
+/// Counts, sums and extremes.
+#[map]
+pub static SUMMARIES: PerCpuHashMap<SummaryKey, Summary> = PerCpuHashMap::with_max_entries(4096, 0);
+
+/// See [`gohang_common::counter`].
+#[map]
+pub static COUNTERS_MAP: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS as u32, 0);
+
+/// Threads parked on a CPU, by task address.
+#[repr(C)]
+pub struct ParkList {
+    /// Slots in use.
+    pub len: u64,
+    /// Where the next look at a single one goes.
+    pub next: u64,
+    /// Task addresses.
+    pub tasks: [u64; PARK_SLOTS],
+}
+
+/// The list of each CPU; only its own CPU writes it, with interrupts off.
+#[map]
+pub static PARKED: PerCpuArray<ParkList> = PerCpuArray::with_max_entries(1, 0);
+
+/// Records for user space.
+#[map]
+pub static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// When the window opened, ns; 0 while it is closed.
+#[map]
+pub static WINDOW: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Result of the self-test.
+#[map]
+pub static SELF_TEST: Array<SelfTest> = Array::with_max_entries(1, 0);
+
+/// A thread to insert: too large for the stack. Fields that `threads::create`
+/// does not set stay zero for ever.
+#[map]
+pub static NEW_THREAD: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
+
+/// An empty summary to insert; never written.
+#[map]
+pub static EMPTY_SUMMARY: Array<Summary> = Array::with_max_entries(1, 0);
