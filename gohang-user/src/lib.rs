@@ -11,6 +11,7 @@ pub mod btf;
 pub mod cgroup;
 pub mod event;
 pub mod golang;
+pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod report;
