@@ -1,2 +1,7 @@
 //! Guards the committed kernel object.
-fn main() {}
+fn main() {
+    let out = std::env::var("OUT_DIR").unwrap();
+    std::fs::copy("bpf/gohang.bpf.o", format!("{out}/gohang.bpf.o")).unwrap();
+    std::fs::copy("bpf/gohang.bpf.o.json", format!("{out}/gohang.bpf.o.json")).unwrap();
+    println!("cargo:rerun-if-changed=bpf");
+}

@@ -7,17 +7,21 @@ pub const COMPONENTS: usize = 9;
 pub const COMPONENT_SLOTS: usize = 16;
 
 /// A part of an episode's time. Together they add up to it.
+///
+/// The numbers are those of [`crate::thread::state`]: time in a state goes to
+/// the component of the same number without a table or a branch, which keeps
+/// the verifier's work small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Component {
-    /// Runnable, but the cgroup is out of quota.
-    Throttled = 0,
     /// SIGURG is in the thread's blocked set.
-    Masked = 1,
+    Masked = 0,
+    /// On a CPU, signal not handled yet.
+    Running = 1,
     /// Runnable, waiting for a CPU.
     RunQueue = 2,
-    /// On a CPU, signal not handled yet.
-    Running = 3,
+    /// Runnable, but the cgroup is out of quota.
+    Throttled = 3,
     /// Asleep, wakeable by signals.
     BlockedInterruptible = 4,
     /// Asleep in the kernel, not wakeable by this signal.

@@ -13,9 +13,10 @@
 //! CPUs); the interval before the open one is therefore kept, and an episode
 //! that is seen for the first time takes its share of both.
 
-use crate::cause::{COMPONENT_SLOTS, Component};
+use crate::cause::{COMPONENT_SLOTS, COMPONENTS, Component};
 
-/// What a thread does; a `u8` so that every bit pattern in a map is valid.
+/// What a thread does; a `u8` so that every bit pattern in a map is valid. The
+/// numbers are those of [`Component`].
 pub mod state {
     /// On a CPU.
     pub const ON_CPU: u8 = 1;
@@ -182,7 +183,19 @@ pub struct Thread {
     /// Padding, zero.
     pub pad: [u8; 3],
     /// The interval before the open one.
+    pub closed: Interval,
+    /// The one before that.
     pub previous: Interval,
+    /// Result of the last transition: ns on a CPU, or [`UNKNOWN`].
+    pub ran_ns: u64,
+    /// Result of the last switch-in: ns out of quota, or [`UNKNOWN`].
+    pub stall_ns: u64,
+    /// Result of the last switch-in: ns on the run queue, or [`UNKNOWN`].
+    pub runqueue_ns: u64,
+    /// Result of the last transition: `anomaly` bits.
+    pub anomalies: u32,
+    /// Padding, zero.
+    pub pad2: u32,
     /// The thread's private signal.
     pub private: Pending,
     /// Its episode's components.
@@ -212,37 +225,39 @@ pub struct Shared {
     pub sent_ns: u64,
 }
 
-/// What a switch-in ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waited {
-    /// Nanoseconds out of quota, if it was parked.
-    pub stall_ns: Option<u64>,
-    /// Nanoseconds on the run queue, if it was runnable.
-    pub runqueue_ns: Option<u64>,
-    /// `anomaly` bits.
-    pub anomalies: u32,
-}
+/// A duration that is not known.
+pub const UNKNOWN: u64 = u64::MAX;
 
+/// Reads a field of a map value again.
+///
+/// The verifier knows nothing about what it reads from a map, where it would
+/// follow a value that is still in a register along every path that led to it.
+/// Volatile, so that the compiler does not keep it in a register.
 #[inline(always)]
-const fn component(state: u8) -> usize {
-    (match state {
-        state::ON_CPU => Component::Running as u8,
-        state::PARKED => Component::Throttled as u8,
-        state::INTERRUPTIBLE => Component::BlockedInterruptible as u8,
-        state::UNINTERRUPTIBLE => Component::BlockedUninterruptible as u8,
-        state::STOPPED => Component::BlockedStopped as u8,
-        state::TRACED => Component::BlockedTraced as u8,
-        state::FROZEN => Component::BlockedFrozen as u8,
-        _ => Component::RunQueue as u8,
-    }) as usize
+pub fn reload<T: Copy>(field: &T) -> T {
+    // SAFETY: a reference to an initialised value.
+    unsafe { core::ptr::read_volatile(field) }
 }
 
 impl Account {
     #[inline(always)]
-    fn add(&mut self, component: usize, from: u64, to: u64) {
-        let index = component & (COMPONENT_SLOTS - 1);
+    fn add(&mut self, component: u64, from: u64, to: u64) {
+        let index = component as usize & (COMPONENT_SLOTS - 1);
         if to > from {
             self.parts[index] = self.parts[index].wrapping_add(to - from);
+        }
+    }
+
+    /// Starts over for the episode first sent at `sent_ns`.
+    #[inline(always)]
+    fn begin(&mut self, sent_ns: u64) {
+        self.sent_ns = sent_ns;
+        self.estimate = 0;
+        for index in 0..COMPONENTS {
+            // SAFETY: inside the array. Volatile, so that it stays a row of
+            // stores: the BPF target's memset is a loop over bytes, which the
+            // verifier walks step by step.
+            unsafe { core::ptr::write_volatile(&raw mut self.parts[index], 0) };
         }
     }
 
@@ -252,117 +267,122 @@ impl Account {
     /// interval that the send fell into.
     #[inline(always)]
     fn add_interval(&mut self, sent_ns: u64, blocked_at_send: u8, interval: &Interval) {
-        let (start, blocked) = if sent_ns >= interval.start_ns {
+        let begin = reload(&interval.start_ns);
+        let end = reload(&interval.end_ns);
+        let state = u64::from(reload(&interval.state));
+        let (start, blocked) = if sent_ns >= begin {
             (sent_ns, blocked_at_send)
         } else {
-            (interval.start_ns, interval.blocked)
+            (begin, reload(&interval.blocked))
         };
-        if blocked != 0 && interval.own_handler == 0 {
-            self.add(Component::Masked as usize, start, interval.end_ns);
-            return;
-        }
-        if interval.state == state::PARKED {
-            self.estimate |= interval.estimate as u64;
-            if interval.unpark_ns > start && interval.unpark_ns < interval.end_ns {
-                self.add(Component::Throttled as usize, start, interval.unpark_ns);
-                self.add(
-                    Component::RunQueue as usize,
-                    interval.unpark_ns,
-                    interval.end_ns,
-                );
-                return;
-            }
-            if interval.unpark_ns != 0 && interval.unpark_ns <= start {
-                self.add(Component::RunQueue as usize, start, interval.end_ns);
-                return;
+        let masked = u64::from(blocked & !reload(&interval.own_handler) & 1);
+        let mut middle = end;
+        if state == u64::from(state::PARKED) {
+            self.estimate |= u64::from(reload(&interval.estimate));
+            let unpark_ns = reload(&interval.unpark_ns);
+            if unpark_ns != 0 && unpark_ns < end {
+                middle = unpark_ns;
             }
         }
-        self.add(component(interval.state), start, interval.end_ns);
-    }
-
-    #[inline(always)]
-    fn absorb(
-        &mut self,
-        sent_ns: u64,
-        blocked_at_send: Option<u8>,
-        interval: &Interval,
-        previous: &Interval,
-    ) -> u32 {
-        if sent_ns == 0 {
-            return 0;
+        if middle < start {
+            middle = start;
         }
-        let mut anomalies = 0;
-        if self.sent_ns != sent_ns {
-            self.sent_ns = sent_ns;
-            self.parts = [0; COMPONENT_SLOTS];
-            self.estimate = 0;
-            if sent_ns < interval.start_ns {
-                if sent_ns < previous.start_ns {
-                    anomalies |= anomaly::LATE_GENERATE;
-                }
-                let blocked = blocked_at_send.unwrap_or(previous.blocked);
-                self.add_interval(sent_ns, blocked, previous);
-            }
-        }
-        self.add_interval(
-            sent_ns,
-            blocked_at_send.unwrap_or(interval.blocked),
-            interval,
-        );
-        anomalies
+        // Masked wins: its number is zero.
+        let keep = masked.wrapping_sub(1);
+        self.add(state & keep, start, middle);
+        self.add(Component::RunQueue as u64 & keep, middle, end);
     }
 }
 
-impl Thread {
-    /// Closes the open interval at `now`. `own_handler` says that its own
-    /// handler blocked the signal up to now.
-    #[inline(always)]
-    fn close(&mut self, now: u64, own_handler: bool, shared: Shared) -> (Interval, u32) {
-        let mut anomalies = 0;
-        if now < self.since_ns {
-            anomalies |= anomaly::CLOCK_BACKWARDS;
+/// Adds an interval to the account of an episode that is pending since
+/// `sent_ns`; if it is seen for the first time, its share of the interval
+/// before as well. Returns `anomaly` bits.
+#[inline(always)]
+fn absorb(
+    account: &mut Account,
+    sent_ns: u64,
+    blocked_at_send: Option<u8>,
+    interval: &Interval,
+    previous: &Interval,
+) -> u32 {
+    let mut late = 0;
+    if reload(&account.sent_ns) != sent_ns {
+        account.begin(sent_ns);
+        if sent_ns < reload(&interval.start_ns) {
+            late = (sent_ns < reload(&previous.start_ns)) as u32;
+            let blocked = blocked_at_send.unwrap_or(reload(&previous.blocked));
+            account.add_interval(sent_ns, blocked, previous);
         }
-        let unpark_ns = if self.unpark_ns >= self.since_ns {
-            self.unpark_ns
-        } else {
-            0
-        };
-        let interval = Interval {
+    }
+    let blocked = blocked_at_send.unwrap_or(reload(&interval.blocked));
+    account.add_interval(sent_ns, blocked, interval);
+    late * anomaly::LATE_GENERATE
+}
+
+impl Thread {
+    /// Closes the open interval at `now`; it is `closed` then. `own_handler`
+    /// says that its own handler blocked the signal up to now.
+    #[inline(always)]
+    fn close(&mut self, now: u64, own_handler: bool, shared: Shared) {
+        self.anomalies |= (now < self.since_ns) as u32 * anomaly::CLOCK_BACKWARDS;
+        self.previous = self.closed;
+        let unpark_ns = reload(&self.unpark_ns);
+        self.closed = Interval {
             start_ns: self.since_ns,
             end_ns: now,
-            unpark_ns,
+            unpark_ns: if unpark_ns >= self.since_ns {
+                unpark_ns
+            } else {
+                0
+            },
             state: self.state,
             blocked: self.blocked,
             own_handler: own_handler as u8,
             estimate: self.estimate,
             pad: [0; 4],
         };
-        anomalies |= self.private_account.absorb(
-            self.private.sent_ns,
-            Some(self.private.blocked),
-            &interval,
-            &self.previous,
-        );
-        anomalies |= self
-            .shared_account
-            .absorb(shared.sent_ns, None, &interval, &self.previous);
-        self.previous = interval;
-        (interval, anomalies)
+        let sent_ns = reload(&self.private.sent_ns);
+        if sent_ns != 0 {
+            let blocked = reload(&self.private.blocked);
+            self.anomalies |= absorb(
+                &mut self.private_account,
+                sent_ns,
+                Some(blocked),
+                &self.closed,
+                &self.previous,
+            );
+        }
+        if shared.sent_ns != 0 {
+            self.anomalies |= absorb(
+                &mut self.shared_account,
+                shared.sent_ns,
+                None,
+                &self.closed,
+                &self.previous,
+            );
+        }
     }
 
     #[inline(always)]
-    fn open(&mut self, now: u64, state: u8, blocked: bool) {
+    fn open(&mut self, now: u64, state: u8, blocked: u8) {
         self.unpark_ns = 0;
         self.since_ns = now;
-        self.blocked = blocked as u8;
+        self.blocked = blocked;
         self.guessed = 0;
         // Last: the wake-up and the unpark side look at it first.
         self.state = state;
     }
 
+    #[inline(always)]
+    fn forget_results(&mut self) {
+        self.ran_ns = UNKNOWN;
+        self.stall_ns = UNKNOWN;
+        self.runqueue_ns = UNKNOWN;
+        self.anomalies = 0;
+    }
+
     /// The thread leaves its CPU. `own_handler` says that it is inside its own
-    /// SIGURG handler. Returns the nanoseconds it ran, if they are known, and
-    /// `anomaly` bits.
+    /// SIGURG handler. Results: `ran_ns`, `anomalies`.
     #[inline(always)]
     pub fn switch_out(
         &mut self,
@@ -371,31 +391,31 @@ impl Thread {
         blocked: bool,
         own_handler: bool,
         shared: Shared,
-    ) -> (Option<u64>, u32) {
-        let mut anomalies = 0;
-        let guessed = self.guessed != 0;
+    ) {
+        self.forget_results();
+        let guessed = reload(&self.guessed);
         if self.state != state::ON_CPU {
-            if !guessed {
-                anomalies |= anomaly::OUT_WHILE_OFF;
+            if guessed == 0 {
+                self.anomalies = anomaly::OUT_WHILE_OFF;
             }
             self.state = state::ON_CPU;
         }
         self.own_handler = own_handler as u8;
-        let (interval, found) = self.close(now, own_handler, shared);
-        anomalies |= found;
-        self.open(now, next, blocked);
-        let ran = now.wrapping_sub(interval.start_ns);
-        (if guessed { None } else { Some(ran) }, anomalies)
+        self.close(now, own_handler, shared);
+        if guessed == 0 {
+            self.ran_ns = now.wrapping_sub(self.closed.start_ns);
+        }
+        self.open(now, next, blocked as u8);
     }
 
-    /// The thread gets a CPU.
+    /// The thread gets a CPU. Results: `stall_ns`, `runqueue_ns`, `anomalies`.
     #[inline(always)]
-    pub fn switch_in(&mut self, now: u64, blocked: bool, shared: Shared) -> Waited {
-        let mut waited = Waited::default();
-        let guessed = self.guessed != 0;
+    pub fn switch_in(&mut self, now: u64, blocked: bool, shared: Shared) {
+        self.forget_results();
+        let guessed = reload(&self.guessed);
         if self.state == state::ON_CPU {
-            if !guessed {
-                waited.anomalies |= anomaly::IN_WHILE_ON;
+            if guessed == 0 {
+                self.anomalies = anomaly::IN_WHILE_ON;
             }
             self.state = state::RUNNABLE;
         }
@@ -404,62 +424,61 @@ impl Thread {
             // while it was on its way to sleep, and so stayed runnable.
             self.state = state::RUNNABLE;
         }
-        let own_handler = self.own_handler != 0;
-        let (interval, found) = if cfg!(feature = "drop-switch-in") {
-            let kept = Interval {
+        if cfg!(feature = "drop-switch-in") {
+            self.closed = Interval {
                 start_ns: self.since_ns,
                 end_ns: now,
+                state: self.state,
                 ..Interval::default()
             };
-            (kept, 0)
         } else {
-            self.close(now, own_handler, shared)
-        };
-        waited.anomalies |= found;
+            let own_handler = self.own_handler != 0;
+            self.close(now, own_handler, shared);
+        }
         if !blocked {
             self.own_handler = 0;
         }
-        if !guessed {
-            let length = now.wrapping_sub(interval.start_ns);
-            if interval.state == state::PARKED {
-                if interval.unpark_ns != 0 && interval.unpark_ns < now {
-                    waited.stall_ns = Some(interval.unpark_ns - interval.start_ns);
-                    waited.runqueue_ns = Some(now - interval.unpark_ns);
-                } else {
-                    waited.stall_ns = Some(length);
-                }
+        if guessed == 0 {
+            let start = reload(&self.closed.start_ns);
+            let unpark_ns = reload(&self.closed.unpark_ns);
+            if reload(&self.closed.state) != state::PARKED {
+                self.runqueue_ns = now.wrapping_sub(start);
+            } else if unpark_ns != 0 && unpark_ns < now {
+                self.stall_ns = unpark_ns - start;
+                self.runqueue_ns = now - unpark_ns;
             } else {
-                waited.runqueue_ns = Some(length);
+                self.stall_ns = now.wrapping_sub(start);
             }
         }
-        self.open(now, state::ON_CPU, blocked);
-        waited
+        self.open(now, state::ON_CPU, blocked as u8);
     }
 
     /// The thread is woken; `parked` says into a run queue that is out of
-    /// quota. A wake-up of a thread that is not asleep means nothing.
+    /// quota. A wake-up of a thread that is not asleep means nothing. Result:
+    /// `anomalies`.
     #[inline(always)]
-    pub fn wake(&mut self, now: u64, parked: bool, shared: Shared) -> u32 {
-        if !is_asleep(self.state) {
-            return 0;
+    pub fn wake(&mut self, now: u64, parked: bool, shared: Shared) {
+        self.anomalies = 0;
+        if !is_asleep(reload(&self.state)) {
+            return;
         }
         let own_handler = self.own_handler != 0;
-        let (interval, anomalies) = self.close(now, own_handler, shared);
+        self.close(now, own_handler, shared);
         let next = if parked {
             state::PARKED
         } else {
             state::RUNNABLE
         };
-        self.open(now, next, interval.blocked != 0);
-        anomalies
+        let blocked = reload(&self.closed.blocked);
+        self.open(now, next, blocked);
     }
 
     /// The thread takes a SIGURG: closes the running interval at `now`.
     /// `own_handler` says that it comes straight out of its own handler.
-    /// Returns the nanoseconds it ran, if they are known, and `anomaly` bits.
+    /// Results: `ran_ns`, `anomalies`.
     #[inline(always)]
-    pub fn deliver(&mut self, now: u64, own_handler: bool, shared: Shared) -> (Option<u64>, u32) {
-        self.switch_out(now, state::ON_CPU, false, own_handler, shared)
+    pub fn deliver(&mut self, now: u64, own_handler: bool, shared: Shared) {
+        self.switch_out(now, state::ON_CPU, false, own_handler, shared);
     }
 
     /// The park is over as of `now`.

@@ -10,7 +10,7 @@ use gohang_common::map::{BucketKey, Moments, OUTCOMES, Summary, SummaryKey, seri
 use gohang_common::record::{
     Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
 };
-use gohang_common::thread::{Account, Thread, anomaly};
+use gohang_common::thread::{Account, Thread, UNKNOWN, anomaly, reload};
 
 use crate::kernel::setting;
 use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, RECORDS, SUMMARIES};
@@ -39,9 +39,10 @@ pub fn count(counter: Counter) {
     }
 }
 
-/// Counts what a transition found impossible.
+/// Counts what the last transition found impossible.
 #[inline(always)]
-pub fn count_anomalies(bits: u32) {
+pub fn count_anomalies(thread: &Thread) {
+    let bits = reload(&thread.anomalies);
     if bits == 0 {
         return;
     }
@@ -126,32 +127,39 @@ fn add_bucket(key: &SummaryKey, series: usize, value: u64) {
     }
 }
 
-/// Adds a stall to the thread's process and group.
+/// Adds a value to a series of the thread's process and group.
 #[inline(always)]
-pub fn add_stall(thread: &Thread, value: u64) {
+pub fn add_value(thread: &Thread, series: usize, value: u64) {
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        add_moment(&mut summary.series[series::STALL], value);
+        add_moment(&mut summary.series[series], value);
     }
-    add_bucket(&key, series::STALL, value);
+    add_bucket(&key, series, value);
 }
 
-/// Adds a run-queue wait to the thread's process and group.
+/// Adds the time on a CPU that the last transition ended.
 #[inline(always)]
-pub fn add_runqueue(thread: &Thread, value: u64) {
-    let key = summary_key(thread);
-    if let Some(summary) = summary(&key) {
-        add_moment(&mut summary.series[series::RUN_QUEUE], value);
+pub fn add_running(thread: &Thread) {
+    let value = reload(&thread.ran_ns);
+    if value == UNKNOWN {
+        return;
     }
-    add_bucket(&key, series::RUN_QUEUE, value);
-}
-
-/// Adds time on a CPU to the thread's process and group.
-#[inline(always)]
-pub fn add_running(thread: &Thread, value: u64) {
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
         summary.running_ns = summary.running_ns.wrapping_add(value);
+    }
+}
+
+/// Adds the waits that the last switch-in ended.
+#[inline(always)]
+pub fn add_waits(thread: &Thread) {
+    let stall = reload(&thread.stall_ns);
+    if stall != UNKNOWN {
+        add_value(thread, series::STALL, stall);
+    }
+    let wait = reload(&thread.runqueue_ns);
+    if wait != UNKNOWN {
+        add_value(thread, series::RUN_QUEUE, wait);
     }
 }
 

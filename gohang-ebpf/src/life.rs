@@ -149,11 +149,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn thread_ends(thread: &mut Thread, at_ns: u64) {
     let shared = shared(thread.tgid);
-    let (ran, anomalies) = thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
-    emit::count_anomalies(anomalies);
-    if let Some(ran) = ran {
-        emit::add_running(thread, ran);
-    }
+    thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
+    emit::count_anomalies(thread);
+    emit::add_running(thread);
     let private = thread.private;
     if private.sent_ns != 0 {
         let end = End {

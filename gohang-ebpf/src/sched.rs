@@ -6,7 +6,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::abi::SIGURG_BIT;
 use gohang_common::config::throttle;
 use gohang_common::map::filter::FOREIGN;
-use gohang_common::thread::{classify, state};
+use gohang_common::thread::{classify, reload, state};
 
 use crate::emit;
 use crate::kernel::{Task, is_frozen, is_throttled, load, offset, setting};
@@ -84,14 +84,12 @@ fn switch_out(now: u64, preempt: bool, prev: Task, prev_state: u32) {
     let blocked = is_blocked(prev);
     let own = blocked && thread.own_handler != 0 && in_own_handler(task, thread);
     let shared = shared(thread.tgid);
-    let (ran, anomalies) = thread.switch_out(now, next_state, blocked, own, shared);
-    if next_state == state::PARKED {
+    thread.switch_out(now, next_state, blocked, own, shared);
+    if reload(&thread.state) == state::PARKED {
         park(task);
     }
-    if let Some(ran) = ran {
-        emit::add_running(thread, ran);
-    }
-    emit::count_anomalies(anomalies);
+    emit::add_running(thread);
+    emit::count_anomalies(thread);
 }
 
 #[inline(always)]
@@ -100,14 +98,9 @@ fn switch_in(now: u64, next: Task) {
     let Some(thread) = find_or_imply(task, state::RUNNABLE) else { return };
     refresh_group(thread, next);
     let shared = shared(thread.tgid);
-    let waited = thread.switch_in(now, is_blocked(next), shared);
-    if let Some(stall) = waited.stall_ns {
-        emit::add_stall(thread, stall);
-    }
-    if let Some(wait) = waited.runqueue_ns {
-        emit::add_runqueue(thread, wait);
-    }
-    emit::count_anomalies(waited.anomalies);
+    thread.switch_in(now, is_blocked(next), shared);
+    emit::add_waits(thread);
+    emit::count_anomalies(thread);
 }
 
 /// `sched_waking(p)`.
@@ -128,6 +121,6 @@ fn wake(woken: Task) {
     // Before 6.18 a thread is woken into a run queue that is out of quota and
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);
-    let anomalies = thread.wake(now, parked, shared(thread.tgid));
-    emit::count_anomalies(anomalies);
+    thread.wake(now, parked, shared(thread.tgid));
+    emit::count_anomalies(thread);
 }

@@ -224,11 +224,9 @@ fn deliver(tgid: u32, action: u64) {
     // system call that unblocked it, it was masked.
     let own = thread.own_handler != 0 && regs.orig_ax < 0;
     let shared = shared(tgid);
-    let (ran, anomalies) = thread.deliver(now, own, shared);
-    emit::count_anomalies(anomalies);
-    if let Some(ran) = ran {
-        emit::add_running(thread, ran);
-    }
+    thread.deliver(now, own, shared);
+    emit::count_anomalies(thread);
+    emit::add_running(thread);
     let handler = probe::<u64>(action, offset!(ka_handler)).unwrap_or(0);
     // SIG_DFL is 0, SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h).
     let has_handler = handler > 1;

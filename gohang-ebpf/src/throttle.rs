@@ -5,7 +5,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::counter::Counter;
 use gohang_common::map::PARK_SLOTS;
-use gohang_common::thread::state;
+use gohang_common::thread::{reload, state};
 
 use crate::emit::{atomic_add, count};
 use crate::kernel::is_throttled_at;
@@ -62,24 +62,23 @@ fn is_over(task: u64) -> bool {
 #[inline(always)]
 fn look_at_all() {
     let Some(list) = list() else { return };
-    let mut len = list.len as usize;
-    if len == 0 {
+    if reload(&list.len) == 0 {
         return;
     }
-    let mut ended = 0;
+    let before = reload(&list.len);
     // From the end, so that what moves into a freed slot was looked at.
     for step in 0..PARK_SLOTS {
         let index = PARK_SLOTS - 1 - step;
-        if index >= len {
+        if index as u64 >= reload(&list.len) {
             continue;
         }
-        if is_over(list.tasks[index]) {
-            len -= 1;
-            list.tasks[index] = list.tasks[len & (PARK_SLOTS - 1)];
-            ended += 1;
+        if is_over(reload(&list.tasks[index])) {
+            let last = reload(&list.len).wrapping_sub(1);
+            list.tasks[index] = reload(&list.tasks[last as usize & (PARK_SLOTS - 1)]);
+            list.len = last;
         }
     }
-    list.len = len as u64;
+    let ended = before.wrapping_sub(reload(&list.len));
     if ended != 0 {
         atomic_add(&raw mut PARKED_TOTAL, 0u64.wrapping_sub(ended));
     }

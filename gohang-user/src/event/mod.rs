@@ -1,1 +1,102 @@
-//! Room of its own; see the crate documentation.
+//! Events: what the kernel side's records say, decoded in one place.
+
+mod decode;
+
+pub use decode::{DecodeError, decode};
+use gohang_common::cause::{Cause, Outcome, Sums};
+pub use gohang_common::record::ProcessEvent;
+
+/// A decoded record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An episode ended.
+    Episode(Episode),
+    /// A process forked, executed a program or ended.
+    Process(Process),
+}
+
+/// A process: an id alone may be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// Root PID namespace.
+    pub pid: u32,
+    /// Start time, CLOCK_MONOTONIC ns.
+    pub start_ns: u64,
+}
+
+/// Time not runnable, by kind, in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockedKinds {
+    /// Asleep, wakeable by signals.
+    pub interruptible: u64,
+    /// Asleep in the kernel.
+    pub uninterruptible: u64,
+    /// Stopped by a job-control signal.
+    pub stopped: u64,
+    /// Stopped by a tracer.
+    pub traced: u64,
+    /// In a frozen cgroup.
+    pub frozen: u64,
+}
+
+/// One pending SIGURG, from its first send to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode {
+    /// Its process.
+    pub process: ProcessId,
+    /// The thread that took it, or that it was sent to; root PID namespace.
+    pub tid: u32,
+    /// Thread name, as raw bytes.
+    pub comm: Vec<u8>,
+    /// Goroutine interrupted, if known.
+    pub goid: Option<u64>,
+    /// User instruction pointer at delivery.
+    pub pc: Option<u64>,
+    /// Sent to the process rather than to one thread.
+    pub process_directed: bool,
+    /// Sending process, none if the kernel sent it.
+    pub sender_pid: Option<u32>,
+    /// First send, `bpf_ktime_get_ns`.
+    pub sent_ns: u64,
+    /// Its end, `bpf_ktime_get_ns`.
+    pub end_ns: u64,
+    /// Later sends absorbed.
+    pub coalesced: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Components in ns.
+    pub parts: Sums,
+    /// `parts.blocked` by kind.
+    pub blocked_kinds: BlockedKinds,
+    /// Largest component.
+    pub cause: Cause,
+    /// Part of `parts.throttled` is an estimate.
+    pub estimate: bool,
+    /// Kernel id of the cgroup that the CPU controller charges, none if unknown.
+    pub cgroup_id: Option<u64>,
+}
+
+impl Episode {
+    /// First send to delivery in ns; none if it was not delivered.
+    #[must_use]
+    pub fn latency_ns(&self) -> Option<u64> {
+        self.outcome.is_delivered().then(|| self.end_ns.wrapping_sub(self.sent_ns))
+    }
+}
+
+/// Life cycle of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The process.
+    pub id: ProcessId,
+    /// When, `bpf_ktime_get_ns`.
+    pub at_ns: u64,
+    /// What happened.
+    pub event: ProcessEvent,
+    /// Fork: the parent. Exec: the calling thread's id before it.
+    pub other: u32,
+    /// Filter byte that the kernel side holds for it.
+    pub filter: u8,
+    /// Name, as raw bytes.
+    pub comm: Vec<u8>,
+}

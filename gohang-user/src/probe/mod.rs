@@ -1,1 +1,20 @@
-//! Room of its own; see the crate documentation.
+//! The only room that names aya: loads the kernel object, attaches its
+//! programs, and reads and writes its maps.
+
+mod error;
+mod filter;
+mod hooks;
+mod load;
+pub mod object;
+mod offsets;
+mod read;
+mod self_test;
+mod stats;
+
+pub use error::ProbeError;
+pub use filter::Filter;
+pub use hooks::{Hook, HookState, Precision};
+pub use load::{LoadOptions, Probe};
+pub use offsets::kernel_offsets;
+pub use read::{Counters, OwnerSummary, Pending, Snapshot};
+pub use stats::{ProgramCost, StatsGuard};

@@ -1,0 +1,382 @@
+//! Loading and attaching.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::programs::{BtfTracePoint, ProgramError};
+use aya::{Ebpf, EbpfLoader};
+use gohang_common::config::{Offsets, Settings};
+use gohang_common::map::{GoOffsets, filter};
+
+use super::hooks::{PROGRAMS, Program, Wanted};
+use super::{
+    Filter, Hook, HookState, Precision, ProbeError, ProgramCost, kernel_offsets, object, self_test,
+};
+use crate::btf::{Btf, VMLINUX};
+
+/// Highest process id a kernel can give, and one (PID_MAX_LIMIT,
+/// include/linux/threads.h, 64-bit).
+const PIDS: u32 = 4 << 20;
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Let every process through from its exec until user space decides.
+    pub discover: bool,
+    /// Size of the ring in bytes; rounded up to a power of two and a page.
+    pub ring_bytes: u32,
+    /// Most threads with state at a time.
+    pub max_threads: u32,
+    /// The kernel's type information.
+    pub btf: PathBuf,
+    /// Another object than the embedded one (for tests).
+    pub object: Option<PathBuf>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            discover: true,
+            ring_bytes: 4 << 20,
+            max_threads: 16384,
+            btf: VMLINUX.into(),
+            object: None,
+        }
+    }
+}
+
+/// The loaded and attached kernel side. Everything ends with it.
+pub struct Probe {
+    pub(super) ebpf: Ebpf,
+    filter: Filter,
+    hooks: Vec<Hook>,
+    precision: Precision,
+    attach_ns: u64,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe")
+            .field("hooks", &self.hooks)
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program's refusal, in words.
+pub(super) fn program_error(program: &'static str, error: &ProgramError) -> ProbeError {
+    ProbeError::Program { program, reason: refusal(error) }
+}
+
+/// Why the kernel refused; the verifier's last lines where it spoke.
+fn refusal(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let log = log.trim();
+            if log.is_empty() {
+                format!("load: {io_error} (the verifier said nothing)")
+            } else {
+                let tail: Vec<&str> = log.lines().rev().take(6).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                format!("load: {io_error}; verifier: {}", tail.join(" | "))
+            }
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                text.push_str(": ");
+                text.push_str(&inner.to_string());
+                source = inner.source();
+            }
+            text
+        }
+    }
+}
+
+/// A map of the object by name and type.
+pub(super) fn map<'a, T>(ebpf: &'a Ebpf, name: &'static str) -> Result<T, ProbeError>
+where
+    T: TryFrom<&'a aya::maps::Map>,
+    T::Error: std::fmt::Display,
+{
+    let found = ebpf
+        .map(name)
+        .ok_or_else(|| ProbeError::Map { map: name, reason: "missing".to_owned() })?;
+    T::try_from(found).map_err(|error| ProbeError::Map { map: name, reason: error.to_string() })
+}
+
+/// The same, to write.
+pub(super) fn map_mut<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, ProbeError>
+where
+    T: TryFrom<&'a mut aya::maps::Map>,
+    T::Error: std::fmt::Display,
+{
+    let found = ebpf
+        .map_mut(name)
+        .ok_or_else(|| ProbeError::Map { map: name, reason: "missing".to_owned() })?;
+    T::try_from(found).map_err(|error| ProbeError::Map { map: name, reason: error.to_string() })
+}
+
+fn settings(options: &LoadOptions, precision: Precision, ring_bytes: u32) -> Settings {
+    let pt_regs = aya::sys::is_helper_supported(
+        aya::programs::ProgramType::Tracing,
+        aya::sys::BpfHelper::BPF_FUNC_task_pt_regs,
+    );
+    Settings {
+        throttle: precision.setting(),
+        discover: u32::from(options.discover),
+        has_task_pt_regs: u32::from(matches!(pt_regs, Ok(true))),
+        wake_bytes: ring_bytes / 4,
+        pids: PIDS,
+        // x86_64 without FRED, which came after the helper (arch/x86/include/asm/thread_info.h).
+        stack_padding: 0,
+        stack_size: 16384,
+        pad: 0,
+    }
+}
+
+fn attach(
+    ebpf: &mut Ebpf,
+    btf: &aya::Btf,
+    program: &Program,
+) -> Result<(), ProbeError> {
+    let loaded: &mut BtfTracePoint = ebpf
+        .program_mut(program.name)
+        .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
+        .try_into()
+        .map_err(|error| program_error(program.name, &error))?;
+    loaded.attach().map_err(|error| program_error(program.name, &error))?;
+    let _ = btf;
+    Ok(())
+}
+
+fn load(ebpf: &mut Ebpf, btf: &aya::Btf, program: &Program) -> Result<(), ProbeError> {
+    let loaded: &mut BtfTracePoint = ebpf
+        .program_mut(program.name)
+        .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
+        .try_into()
+        .map_err(|error| program_error(program.name, &error))?;
+    loaded.load(program.tracepoint, btf).map_err(|error| program_error(program.name, &error))
+}
+
+impl Probe {
+    /// Loads the object for this kernel and attaches it. The window stays
+    /// closed: nothing is counted yet.
+    ///
+    /// # Errors
+    /// See [`ProbeError`]; a hook that is not required is only reported.
+    pub fn new(options: &LoadOptions) -> Result<Self, ProbeError> {
+        let begin = Instant::now();
+        let kernel = Btf::from_file(&options.btf)?;
+        let offsets = kernel_offsets(&kernel)?;
+        let precision = Precision::of(&offsets);
+        let aya_btf = aya::Btf::parse_file(&options.btf, aya::Endianness::default())
+            .map_err(|error| ProbeError::Object(error.to_string()))?;
+        let bytes = match &options.object {
+            Some(path) => &std::fs::read(path)
+                .map_err(|source| ProbeError::ObjectFile { path: path.clone(), source })?,
+            None => object::OBJECT,
+        };
+        object::check_abi(bytes)?;
+        let mut ebpf = create(options, &offsets, precision, &aya_btf, bytes)?;
+        self_test::run(&mut ebpf, &aya_btf)?;
+        let hooks = attach_all(&mut ebpf, &kernel, &aya_btf, precision)?;
+        let filter = {
+            let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
+            let blocks = array.len();
+            let Some(aya::maps::Map::Array(data)) = ebpf.map("FILTER") else {
+                return Err(ProbeError::Map { map: "FILTER", reason: "not an array".into() });
+            };
+            Filter::new(data.fd(), blocks).map_err(ProbeError::Filter)?
+        };
+        let logger = aya_log::EbpfLogger::init(&mut ebpf).ok();
+        Ok(Self {
+            ebpf,
+            filter,
+            hooks,
+            precision,
+            attach_ns: begin.elapsed().as_nanos() as u64,
+            logger,
+        })
+    }
+
+    /// The process filter.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The probe set.
+    #[must_use]
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+
+    /// What "throttled" rests on.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// How long loading and attaching took, ns.
+    #[must_use]
+    pub fn attach_ns(&self) -> u64 {
+        self.attach_ns
+    }
+
+    /// Takes the ring's reading end; once.
+    ///
+    /// # Errors
+    /// The map is missing, or was taken.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
+        let bad = |reason: String| ProbeError::Map { map: "RECORDS", reason };
+        let map = self.ebpf.take_map("RECORDS").ok_or_else(|| bad("missing".to_owned()))?;
+        RingBuf::try_from(map).map_err(|error| bad(error.to_string()))
+    }
+
+    /// Opens the window: signals first sent from `now_ns` on are episodes.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn open_window(&mut self, now_ns: u64) -> Result<(), ProbeError> {
+        let mut window: Array<_, u64> = map_mut(&mut self.ebpf, "WINDOW")?;
+        window
+            .set(0, now_ns, 0)
+            .map_err(|error| ProbeError::Map { map: "WINDOW", reason: error.to_string() })
+    }
+
+    /// Tells the kernel side where a process's Go version keeps a goroutine's id.
+    ///
+    /// # Errors
+    /// The map is full or cannot be written.
+    pub fn set_go(&mut self, pid: u32, offsets: &GoOffsets) -> Result<(), ProbeError> {
+        let mut go: HashMap<_, u32, GoOffsets> = map_mut(&mut self.ebpf, "GO")?;
+        go.insert(pid, *offsets, 0)
+            .map_err(|error| ProbeError::Map { map: "GO", reason: error.to_string() })
+    }
+
+    /// Detaches every program: nothing is written any more.
+    ///
+    /// # Errors
+    /// A program cannot be unloaded.
+    pub fn detach(&mut self) -> Result<(), ProbeError> {
+        for program in PROGRAMS {
+            if let Some(loaded) = self.ebpf.program_mut(program.name)
+                && loaded.fd().is_ok()
+            {
+                let loaded: &mut BtfTracePoint =
+                    loaded.try_into().map_err(|error| program_error(program.name, &error))?;
+                loaded.unload().map_err(|error| program_error(program.name, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What each program cost so far (zeros unless the statistics are on).
+    #[must_use]
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        PROGRAMS
+            .iter()
+            .filter_map(|program| {
+                let info = self.ebpf.program(program.name)?.info().ok()?;
+                Some(ProgramCost {
+                    program: program.name.to_owned(),
+                    runs: info.run_count(),
+                    ns: info.run_time().as_nanos() as u64,
+                })
+            })
+            .collect()
+    }
+
+    /// Instructions that the verifier looked at, by program.
+    #[must_use]
+    pub fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
+        PROGRAMS
+            .iter()
+            .filter_map(|program| {
+                let info = self.ebpf.program(program.name)?.info().ok()?;
+                Some((program.name, info.verified_instruction_count()))
+            })
+            .collect()
+    }
+
+    /// Passes the kernel side's rare diagnostics on to `log`.
+    pub fn log_diagnostics(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+}
+
+fn create(
+    options: &LoadOptions,
+    offsets: &Offsets,
+    precision: Precision,
+    btf: &aya::Btf,
+    bytes: &[u8],
+) -> Result<Ebpf, ProbeError> {
+    let ring_bytes = options.ring_bytes.max(4096).next_power_of_two();
+    let settings = settings(options, precision, ring_bytes);
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .override_global("OFFSETS", offsets, true)
+        .override_global("SETTINGS", &settings, true)
+        .map_max_entries("RECORDS", ring_bytes)
+        .map_max_entries("THREADS", options.max_threads)
+        .map_max_entries("FILTER", PIDS / filter::BLOCK as u32)
+        .load(bytes)
+        .map_err(|error| ProbeError::Maps(Box::new(error)))
+}
+
+fn attach_all(
+    ebpf: &mut Ebpf,
+    kernel: &Btf,
+    btf: &aya::Btf,
+    precision: Precision,
+) -> Result<Vec<Hook>, ProbeError> {
+    let mut hooks = Vec::new();
+    let mut ready = Vec::new();
+    // Load all first: attaching is what costs the machine, so it is kept short.
+    for program in PROGRAMS {
+        let mut hook = Hook {
+            hook: format!("tp_btf:{}", program.tracepoint),
+            state: HookState::NotNeeded,
+            used_for: program.used_for.to_owned(),
+            reason: None,
+        };
+        if let Wanted::No(reason) = (program.wanted)(kernel, precision) {
+            hook.reason = Some(reason.to_owned());
+        } else if !kernel.has_typedef(&format!("btf_trace_{}", program.tracepoint)) {
+            if program.required {
+                return Err(ProbeError::NoTracepoint(program.tracepoint));
+            }
+            hook.state = HookState::Absent;
+            hook.reason = Some("this kernel does not have it".to_owned());
+        } else {
+            match load(ebpf, btf, program) {
+                Ok(()) => ready.push((hooks.len(), program)),
+                Err(error) if program.required => return Err(error),
+                Err(error) => {
+                    hook.state = HookState::Refused;
+                    hook.reason = Some(error.to_string());
+                }
+            }
+        }
+        hooks.push(hook);
+    }
+    for (index, program) in ready {
+        match attach(ebpf, btf, program) {
+            Ok(()) => hooks[index].state = HookState::Attached,
+            Err(error) if program.required => return Err(error),
+            Err(error) => {
+                hooks[index].state = HookState::Refused;
+                hooks[index].reason = Some(error.to_string());
+            }
+        }
+    }
+    Ok(hooks)
+}

@@ -1,0 +1,253 @@
+//! Reading the kernel side's counters, histograms and state.
+
+use std::collections::{BTreeMap, HashMap as StdHashMap};
+
+use aya::maps::{HashMap, PerCpuArray, PerCpuHashMap};
+use gohang_common::cause::CAUSES;
+use gohang_common::counter::Counter;
+use gohang_common::hist;
+use gohang_common::map::{
+    BucketKey, Moments, OUTCOMES, ProcessState, Summary, SummaryKey, series,
+};
+use gohang_common::thread::Thread;
+
+use super::load::{map, map_mut};
+use super::{Probe, ProbeError};
+use crate::event::ProcessId;
+
+/// The kernel side's counters, summed over CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters(BTreeMap<Counter, u64>);
+
+impl Counters {
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(&counter).copied().unwrap_or(0)
+    }
+
+    /// Counters of things that cannot happen, those that are not zero.
+    #[must_use]
+    pub fn impossible(&self) -> Vec<(&'static str, u64)> {
+        self.0
+            .iter()
+            .filter(|(counter, value)| counter.is_impossible() && **value > 0)
+            .map(|(counter, value)| (counter.name(), *value))
+            .collect()
+    }
+}
+
+impl FromIterator<(Counter, u64)> for Counters {
+    fn from_iter<T: IntoIterator<Item = (Counter, u64)>>(iter: T) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}
+
+/// Totals and buckets of one process in one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnerSummary {
+    /// Totals, summed over CPUs.
+    pub totals: Summary,
+    /// Counts by series and slot; slots that are empty are left out.
+    pub buckets: BTreeMap<(u16, u16), u64>,
+}
+
+/// What was pending when the snapshot was taken.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The thread, or one of the process's threads if the signal was sent to
+    /// the process.
+    pub thread: Box<Thread>,
+    /// The process's shared signal, if it is that one.
+    pub shared: Option<ProcessState>,
+}
+
+/// Everything that the kernel side has added up.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By process and group (kernel id, 0 if unknown).
+    pub owners: StdHashMap<(ProcessId, u64), OwnerSummary>,
+}
+
+fn bad(name: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
+    move |error| ProbeError::Map { map: name, reason: error.to_string() }
+}
+
+fn add_moments(to: &mut Moments, from: &Moments) {
+    if from.count == 0 {
+        return;
+    }
+    to.min = if to.count == 0 { from.min } else { to.min.min(from.min) };
+    to.max = to.max.max(from.max);
+    to.count += from.count;
+    to.sum = to.sum.wrapping_add(from.sum);
+}
+
+/// Adds one CPU's totals to another's.
+pub(crate) fn add_summary(to: &mut Summary, from: &Summary) {
+    let Summary { series, outcomes, coalesced, parts_ns, running_ns } = from;
+    for index in 0..series::COUNT {
+        add_moments(&mut to.series[index], &series[index]);
+    }
+    for index in 0..OUTCOMES {
+        to.outcomes[index] += outcomes[index];
+    }
+    for index in 0..CAUSES {
+        to.parts_ns[index] = to.parts_ns[index].wrapping_add(parts_ns[index]);
+    }
+    to.coalesced += coalesced;
+    to.running_ns = to.running_ns.wrapping_add(*running_ns);
+}
+
+impl Probe {
+    /// The counters.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counters(&self) -> Result<Counters, ProbeError> {
+        let array: PerCpuArray<_, u64> = map(&self.ebpf, "COUNTERS_MAP")?;
+        Counter::ALL
+            .iter()
+            .map(|counter| {
+                let values = array.get(&(*counter as u32), 0).map_err(bad("COUNTERS_MAP"))?;
+                Ok((*counter, values.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// Totals and buckets of everybody.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, ProbeError> {
+        let mut owners: StdHashMap<(ProcessId, u64), OwnerSummary> = StdHashMap::new();
+        let summaries: PerCpuHashMap<_, SummaryKey, Summary> = map(&self.ebpf, "SUMMARIES")?;
+        for entry in summaries.iter() {
+            let (key, values) = entry.map_err(bad("SUMMARIES"))?;
+            let id = ProcessId { pid: key.tgid, start_ns: key.process_start_ns };
+            let mut totals = Summary::default();
+            for value in values.iter() {
+                add_summary(&mut totals, value);
+            }
+            owners.entry((id, key.cgroup_id)).or_default().totals = totals;
+        }
+        let buckets: HashMap<_, BucketKey, u64> = map(&self.ebpf, "BUCKETS")?;
+        for entry in buckets.iter() {
+            let (key, count) = entry.map_err(bad("BUCKETS"))?;
+            let id = ProcessId { pid: key.tgid, start_ns: key.process_start_ns };
+            if usize::from(key.slot) < hist::SLOTS {
+                owners
+                    .entry((id, key.cgroup_id))
+                    .or_default()
+                    .buckets
+                    .insert((key.series, key.slot), count);
+            }
+        }
+        Ok(Snapshot { owners })
+    }
+
+    /// Removes what is kept of these processes, which have ended.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn forget(&mut self, dead: &[ProcessId], snapshot: &Snapshot) -> Result<(), ProbeError> {
+        let of_dead = |id: &ProcessId| dead.contains(id);
+        let mut summaries: PerCpuHashMap<_, SummaryKey, Summary> =
+            map_mut(&mut self.ebpf, "SUMMARIES")?;
+        for (id, cgroup_id) in snapshot.owners.keys().filter(|(id, _)| of_dead(id)) {
+            let key = SummaryKey {
+                process_start_ns: id.start_ns,
+                cgroup_id: *cgroup_id,
+                tgid: id.pid,
+                pad: 0,
+            };
+            remove(summaries.remove(&key)).map_err(bad("SUMMARIES"))?;
+        }
+        let mut buckets: HashMap<_, BucketKey, u64> = map_mut(&mut self.ebpf, "BUCKETS")?;
+        for ((id, cgroup_id), owner) in snapshot.owners.iter().filter(|((id, _), _)| of_dead(id)) {
+            for (series, slot) in owner.buckets.keys() {
+                let key = BucketKey {
+                    process_start_ns: id.start_ns,
+                    cgroup_id: *cgroup_id,
+                    tgid: id.pid,
+                    series: *series,
+                    slot: *slot,
+                };
+                remove(buckets.remove(&key)).map_err(bad("BUCKETS"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of every traced thread.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn threads(&self) -> Result<Vec<Thread>, ProbeError> {
+        let threads: HashMap<_, u64, Thread> = map(&self.ebpf, "THREADS")?;
+        // Threads come and go under the iteration: a key met twice counts once.
+        let mut found = BTreeMap::new();
+        for entry in threads.iter() {
+            let (key, thread) = entry.map_err(bad("THREADS"))?;
+            found.insert(key, thread);
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// What is pending now.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn pending(&self) -> Result<Vec<Pending>, ProbeError> {
+        let threads = self.threads()?;
+        let processes: HashMap<_, u32, ProcessState> = map(&self.ebpf, "PROCESSES")?;
+        let mut shared = BTreeMap::new();
+        for entry in processes.iter() {
+            let (tgid, state) = entry.map_err(bad("PROCESSES"))?;
+            if state.sent_ns != 0 {
+                shared.insert(tgid, state);
+            }
+        }
+        let mut pending = Vec::new();
+        for thread in threads {
+            if thread.private.sent_ns != 0 {
+                pending.push(Pending { thread: Box::new(thread), shared: None });
+            }
+            if let Some(state) = shared.remove(&thread.tgid) {
+                pending.push(Pending { thread: Box::new(thread), shared: Some(state) });
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Entries in the maps that grow with what is traced: threads, processes,
+    /// summaries, buckets.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn entries(&self) -> Result<[usize; 4], ProbeError> {
+        let threads: HashMap<_, u64, Thread> = map(&self.ebpf, "THREADS")?;
+        let processes: HashMap<_, u32, ProcessState> = map(&self.ebpf, "PROCESSES")?;
+        let summaries: PerCpuHashMap<_, SummaryKey, Summary> = map(&self.ebpf, "SUMMARIES")?;
+        let buckets: HashMap<_, BucketKey, u64> = map(&self.ebpf, "BUCKETS")?;
+        Ok([
+            threads.keys().filter_map(Result::ok).count(),
+            processes.keys().filter_map(Result::ok).count(),
+            summaries.keys().filter_map(Result::ok).count(),
+            buckets.keys().filter_map(Result::ok).count(),
+        ])
+    }
+}
+
+/// Removing what is already gone is no error.
+fn remove(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
+    match result {
+        Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
+        Err(aya::maps::MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
