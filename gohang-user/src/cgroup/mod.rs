@@ -1,1 +1,28 @@
-//! Room of its own; see the crate documentation.
+//! Control groups: where the cpu controller is, who is in which group, what limits it.
+//!
+//! Versions 1 and 2 and both at once. The layout comes from a text, the files from a
+//! [`Hierarchy`], so that tests run against directories of fixtures. Paths of groups
+//! are as in `/proc/PID/cgroup`: absolute within their hierarchy.
+
+mod error;
+mod identity;
+mod ids;
+mod kill;
+mod layout;
+mod limits;
+mod membership;
+mod own;
+mod own_group;
+#[cfg(test)]
+mod own_tests;
+mod stat;
+
+pub use error::CgroupError;
+pub use identity::{Container, Identity, Runtime};
+pub use ids::{CgroupIds, id_of};
+pub use layout::{CgroupLayout, Hierarchy, Mode, Version};
+pub use limits::{CpuLimit, GroupLimit, Limits};
+pub use membership::{Member, Membership};
+pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
+pub use own_group::OwnGroup;
+pub use stat::CpuStat;

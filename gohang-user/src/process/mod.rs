@@ -1,1 +1,21 @@
-//! Room of its own; see the crate documentation.
+//! Reading `/proc`: processes, threads, their signal masks, and the CPUs' stolen time.
+//!
+//! Everything goes through a [`ProcRoot`], so that tests run against a directory
+//! of fixtures. Processes end at any moment; that is the ordinary value
+//! [`ProcError::Gone`], never a panic.
+
+mod counter;
+mod cpu;
+mod error;
+mod escape;
+mod root;
+mod stat;
+mod status;
+
+pub use counter::{WentBack, growth};
+pub use cpu::CpuTimes;
+pub use error::ProcError;
+pub use escape::escape;
+pub use root::{INIT_PID_NS_INODE, ProcRoot};
+pub use stat::{Stat, ns_to_ticks, ticks_to_ns, user_hz};
+pub use status::{SIGURG, SignalSet, Status};

@@ -1,0 +1,277 @@
+//! Real Go programs, built by whatever Go is installed.
+//!
+//! `GOHANG_TEST_GO` may name several `go` commands, separated like `PATH`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use gohang::golang::{Arch, GoProgram, Inspector, inspect_image};
+use gohang::process::ProcRoot;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+const PLAIN: &str = "package main\nfunc main() { println(\"ready\"); select {} }\n";
+const CGO: &str = "package main\n// static int one(void) { return 1; }\nimport \"C\"\n\
+    func main() { println(\"ready\", C.one()); select {} }\n";
+const SHARED: &str = "package main\nimport \"C\"\n//export Ready\nfunc Ready() { println(\"ready\") }\n\
+    func main() {}\n";
+const HOST: &str = "void Ready(void);\n#include <unistd.h>\n\
+    int main(void) { Ready(); pause(); return 0; }\n";
+
+/// A `go` command and its version.
+struct Toolchain {
+    command: PathBuf,
+    version: String,
+}
+
+/// The toolchains to test with; says so when there is none.
+fn toolchains() -> Vec<Toolchain> {
+    let named = std::env::var_os("GOHANG_TEST_GO").unwrap_or_else(|| "go".into());
+    let found: Vec<_> = std::env::split_paths(&named)
+        .filter_map(|command| {
+            let output = Command::new(&command)
+                .args(["env", "GOVERSION"])
+                .output()
+                .ok()?;
+            let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+            version
+                .starts_with("go1.")
+                .then_some(Toolchain { command, version })
+        })
+        .collect();
+    if found.is_empty() {
+        println!("skipped: no Go toolchain (put go on PATH or set GOHANG_TEST_GO)");
+    }
+    found
+}
+
+fn have_cc() -> bool {
+    let found = Command::new("cc").arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: cgo programs, as there is no C compiler (cc)");
+    }
+    found
+}
+
+impl Toolchain {
+    /// Builds `source` with `args` as `dir/name`.
+    fn build(&self, dir: &Path, name: &str, source: &str, cgo: bool, args: &[&str]) -> PathBuf {
+        let module = dir.join(format!("{name}.d"));
+        fs::create_dir(&module).unwrap();
+        fs::write(
+            module.join("go.mod"),
+            "module example.org/gohang\n\ngo 1.20\n",
+        )
+        .unwrap();
+        fs::write(module.join("main.go"), source).unwrap();
+        let out = dir.join(name);
+        let built = Command::new(&self.command)
+            .args(["build", "-p=2", "-o"])
+            .arg(&out)
+            .args(args)
+            .env("CGO_ENABLED", if cgo { "1" } else { "0" })
+            .env("GOTOOLCHAIN", "local")
+            .env_remove("GOFLAGS")
+            .current_dir(&module)
+            .output()
+            .unwrap();
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        out
+    }
+
+    fn check(&self, program: &GoProgram) {
+        assert_eq!(program.build.version.raw(), self.version);
+        let host = Arch::host();
+        assert_eq!(program.arch, host);
+        if program
+            .build
+            .version
+            .minor()
+            .is_some_and(|minor| (17..=27).contains(&minor))
+        {
+            assert_eq!(program.offsets.map(|offsets| offsets.g_m), Ok(48));
+        }
+    }
+}
+
+/// A process that is ended when the test leaves.
+struct Running(Child);
+
+impl Running {
+    /// Starts `command` and waits for its line on stderr.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(line.starts_with("ready"), "{line}");
+        Self(child)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn inspect(path: &Path) -> GoProgram {
+    let image = fs::read(path).unwrap();
+    inspect_image(&image[..]).unwrap().expect("a Go program")
+}
+
+#[test]
+fn programs_of_every_build_mode() {
+    for go in toolchains() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = inspect(&go.build(dir.path(), "plain", PLAIN, false, &[]));
+        go.check(&plain);
+        assert_eq!(plain.build.info.cgo(), Some(false));
+        assert_eq!(plain.build.info.build_mode(), Some("exe"));
+        assert_eq!(plain.build.info.path.as_deref(), Some("example.org/gohang"));
+        assert!(!plain.stripped && !plain.position_independent);
+        if plain.build.version.at_least(25) {
+            // The module's go line is older than the setting.
+            assert_eq!(
+                plain.build.info.default_godebug("containermaxprocs"),
+                Some("0")
+            );
+        }
+        let stripped =
+            inspect(&go.build(dir.path(), "stripped", PLAIN, false, &["-ldflags=-s -w"]));
+        go.check(&stripped);
+        assert!(stripped.stripped);
+        assert_eq!(stripped.build.info.setting("-ldflags"), Some("-s -w"));
+        let pie = inspect(&go.build(dir.path(), "pie", PLAIN, false, &["-buildmode=pie"]));
+        go.check(&pie);
+        assert!(pie.position_independent);
+        if !have_cc() {
+            continue;
+        }
+        for (name, args) in [
+            ("cgo", &[][..]),
+            ("cgo-pie", &["-buildmode=pie", "-ldflags=-s"]),
+        ] {
+            let cgo = inspect(&go.build(dir.path(), name, CGO, true, args));
+            go.check(&cgo);
+            assert_eq!(cgo.build.info.cgo(), Some(true));
+            assert_eq!(cgo.position_independent, name == "cgo-pie");
+        }
+    }
+}
+
+#[test]
+fn running_and_deleted_programs() {
+    for go in toolchains() {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = go.build(dir.path(), "plain", PLAIN, false, &["-ldflags=-s -w"]);
+        let inspector = Inspector::new(ProcRoot::default());
+        let first = Running::start(&mut Command::new(&exe));
+        let second = Running::start(&mut Command::new(&exe));
+        fs::remove_file(&exe).unwrap();
+        for process in [&first, &second] {
+            let found = inspector
+                .inspect(process.0.id())
+                .unwrap()
+                .expect("a Go program");
+            go.check(&found.program);
+            assert_eq!(found.library, None);
+            let status = ProcRoot::default().status(process.0.id()).unwrap();
+            assert!(status.sig_caught.has_sigurg() && status.threads > 1);
+        }
+        assert_eq!(inspector.files_read(), 1);
+        drop(second);
+    }
+}
+
+#[test]
+fn a_go_library_in_a_c_program() {
+    if !have_cc() {
+        return;
+    }
+    for go in toolchains() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = go.build(
+            dir.path(),
+            "libready.so",
+            SHARED,
+            true,
+            &["-buildmode=c-shared"],
+        );
+        fs::write(dir.path().join("host.c"), HOST).unwrap();
+        let host = dir.path().join("host");
+        let built = Command::new("cc")
+            .arg(dir.path().join("host.c"))
+            .arg(&library)
+            .arg("-o")
+            .arg(&host)
+            .status()
+            .unwrap();
+        assert!(built.success());
+        let process = Running::start(Command::new(&host).env("LD_LIBRARY_PATH", dir.path()));
+        let inspector = Inspector::new(ProcRoot::default());
+        let pid = process.0.id();
+        assert!(inspector.inspect_exe(pid).unwrap().is_none());
+        let found = inspector.inspect(pid).unwrap().expect("a Go library");
+        go.check(&found.program);
+        assert_eq!(found.library.as_deref(), Some(library.as_path()));
+        assert_eq!(found.program.build.info.build_mode(), Some("c-shared"));
+    }
+}
+
+#[test]
+fn damaged_programs_never_panic_nor_lie() {
+    for go in toolchains() {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = go.build(
+            dir.path(),
+            "pie",
+            PLAIN,
+            false,
+            &["-buildmode=pie", "-ldflags=-s -w"],
+        );
+        let image = fs::read(exe).unwrap();
+        let magic = b"\xff Go buildinf:";
+        let block = image
+            .windows(magic.len())
+            .position(|part| part == magic)
+            .unwrap();
+        let shoff = u64::from_le_bytes(*image[40..].first_chunk().unwrap()) as usize;
+        // Where the readers look: headers, section table, the block itself.
+        let places = [(0, 1024), (shoff, image.len() - shoff), (block, 300)];
+        let edit = (0..places.len(), any::<prop::sample::Index>(), any::<u8>());
+        let edits = prop::collection::vec(edit, 0..6);
+        let cut = any::<Option<prop::sample::Index>>();
+        let mut runner = TestRunner::new(Config {
+            cases: 400,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        runner
+            .run(&(edits, cut), |(edits, cut)| {
+                let mut damaged = image.clone();
+                for (place, index, byte) in &edits {
+                    let (start, len) = places[*place];
+                    damaged[start + index.index(len)] = *byte;
+                }
+                let cut = cut.map(|cut| cut.index(damaged.len()));
+                damaged.truncate(cut.unwrap_or(image.len()));
+                let found = inspect_image(&damaged[..]);
+                if edits.is_empty() && cut.is_none() {
+                    let found = found.unwrap().expect("the undamaged program");
+                    prop_assert_eq!(found.build.version.raw(), go.version.as_str());
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
