@@ -7,6 +7,8 @@ mod process;
 mod skips;
 #[path = "../../gohang-user/build/source_hash.rs"]
 mod source_hash;
+#[cfg(test)]
+mod source_hash_tests;
 mod tally;
 mod test;
 mod toolchain;
