@@ -66,7 +66,13 @@ pub fn source_files(root: &Path) -> io::Result<Vec<PathBuf>> {
 fn walk(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(root.join(folder)).map_err(|err| with_path(err, folder))? {
         let entry = entry?;
-        let path = folder.join(entry.file_name());
+        let name = entry.file_name();
+        let name_text = name.to_string_lossy();
+        // What editors leave while a file is open is no source.
+        if name_text.starts_with('.') || name_text.ends_with('~') {
+            continue;
+        }
+        let path = folder.join(&name);
         if entry.file_type()?.is_dir() {
             walk(root, &path, files)?;
         } else {

@@ -1,14 +1,21 @@
 //! gohang's own build and test commands: `cargo xtask help` lists them.
 
 mod build_ebpf;
+mod go;
 mod manifest;
 mod process;
+mod skips;
 #[path = "../../gohang-user/build/source_hash.rs"]
 mod source_hash;
+#[cfg(test)]
+mod source_hash_tests;
+mod tally;
+mod test;
 mod toolchain;
 mod workspace;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -37,17 +44,41 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
     },
+    /// Run every test; those of the kernel side need root.
+    Test {
+        /// Only name the tests.
+        #[arg(long, conflicts_with = "ci")]
+        list: bool,
+        /// Fail unless the skipped tests are exactly those of tests/expected-skips.txt.
+        #[arg(long, conflicts_with = "filter")]
+        ci: bool,
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let Arguments { task } = Arguments::parse();
     let workspace = Workspace::find()?;
     match task {
-        Task::BuildEbpf { check: true, .. } => build_ebpf::check(&workspace),
+        Task::BuildEbpf { check: true, .. } => build_ebpf::check(&workspace)?,
         Task::BuildEbpf {
             check: false,
             features,
             out,
-        } => build_ebpf::build(&workspace, &build_ebpf::Options { features, out }),
+        } => {
+            build_ebpf::build(&workspace, &build_ebpf::Options { features, out })?;
+        }
+        Task::Test {
+            list: true, filter, ..
+        } => test::list(&workspace, filter.as_deref())?,
+        Task::Test {
+            list: false,
+            ci,
+            filter,
+        } => {
+            return test::test(&workspace, &test::Options { filter, ci });
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -139,7 +139,8 @@ pub fn programs(data: &[u8]) -> Result<Vec<Program>> {
         let code = section
             .data()
             .with_context(|| format!("no data in section {name}"))?;
-        let mut covered = 0;
+        // Equal functions may share their place.
+        let mut end = 0;
         let mut functions: Vec<_> = file
             .symbols()
             .filter(|symbol| {
@@ -153,9 +154,12 @@ pub fn programs(data: &[u8]) -> Result<Vec<Program>> {
             let size = usize::try_from(symbol.size())?;
             let body = start
                 .checked_add(size)
-                .and_then(|end| code.get(start..end))
+                .and_then(|stop| code.get(start..stop))
                 .with_context(|| format!("{function} leaves its section {name}"))?;
-            covered += size;
+            if start > end {
+                bail!("no function at {end:#x} of section {name}");
+            }
+            end = end.max(start + size);
             programs.push(Program {
                 name: function.to_owned(),
                 section: name.to_owned(),
@@ -163,11 +167,8 @@ pub fn programs(data: &[u8]) -> Result<Vec<Program>> {
                 sha256: sha256_hex(body),
             });
         }
-        if covered != code.len() {
-            bail!(
-                "functions cover {covered} of the {} bytes of section {name}",
-                code.len()
-            );
+        if end != code.len() {
+            bail!("no function at {end:#x} of section {name}");
         }
     }
     Ok(programs)

@@ -59,40 +59,57 @@ pub fn describe(command: &Command) -> String {
 /// `cargo run` sets for xtask itself, and a caller's flags, profiles and wrappers.
 /// What says how to reach a registry stays.
 pub fn clean_build_env(command: &mut Command) {
+    remove_env(command, |name| {
+        set_by_cargo_run(name) || changes_build(name)
+    });
+}
+
+/// Removes from the child's environment what `cargo run` sets for xtask itself; the
+/// caller's own settings stay.
+pub fn clean_run_env(command: &mut Command) {
+    remove_env(command, set_by_cargo_run);
+}
+
+fn remove_env(command: &mut Command, remove: impl Fn(&str) -> bool) {
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(changes_build) {
+        if name.to_str().is_some_and(&remove) {
             command.env_remove(name);
         }
     }
 }
 
-/// Whether an environment variable changes what cargo or rustc build.
-fn changes_build(name: &str) -> bool {
-    const NAMES: [&str; 16] = [
+/// Whether an environment variable is one that `cargo run` adds.
+fn set_by_cargo_run(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
         "CARGO",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_INCREMENTAL",
         "CARGO_MANIFEST_DIR",
         "CARGO_MANIFEST_PATH",
         "CARGO_PRIMARY_PACKAGE",
         "LD_LIBRARY_PATH",
+        "RUST_RECURSION_COUNT",
+    ];
+    NAMES.contains(&name)
+        || ["CARGO_BIN_", "CARGO_PKG_"]
+            .iter()
+            .any(|p| name.starts_with(p))
+}
+
+/// Whether an environment variable changes what cargo or rustc build.
+fn changes_build(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
         "RUSTC",
         "RUSTC_BOOTSTRAP",
         "RUSTC_WORKSPACE_WRAPPER",
         "RUSTC_WRAPPER",
         "RUSTFLAGS",
         "RUSTUP_TOOLCHAIN",
-        "RUST_RECURSION_COUNT",
         "RUST_TARGET_PATH",
-        "__CARGO_DEFAULT_LIB_METADATA",
     ];
-    const PREFIXES: [&str; 9] = [
-        "CARGO_BIN_",
+    const PREFIXES: [&str; 5] = [
         "CARGO_BUILD_RUST",
         "CARGO_BUILD_TARGET",
-        "CARGO_CFG_",
-        "CARGO_FEATURE_",
-        "CARGO_PKG_",
         "CARGO_PROFILE_",
         "CARGO_TARGET_",
         "CARGO_UNSTABLE_",
@@ -106,14 +123,10 @@ mod tests {
 
     #[test]
     fn build_settings_are_removed_and_registry_settings_kept() {
-        for name in [
-            "RUSTFLAGS",
-            "CARGO_PROFILE_RELEASE_LTO",
-            "CARGO_TARGET_DIR",
-            "CARGO_PKG_NAME",
-        ] {
-            assert!(changes_build(name), "{name}");
+        for name in ["RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO", "CARGO_TARGET_DIR"] {
+            assert!(changes_build(name) && !set_by_cargo_run(name), "{name}");
         }
+        assert!(set_by_cargo_run("CARGO_PKG_NAME") && set_by_cargo_run("LD_LIBRARY_PATH"));
         for name in [
             "PATH",
             "CARGO_HOME",
@@ -121,7 +134,7 @@ mod tests {
             "CARGO_NET_OFFLINE",
             "RUSTUP_HOME",
         ] {
-            assert!(!changes_build(name), "{name}");
+            assert!(!changes_build(name) && !set_by_cargo_run(name), "{name}");
         }
     }
 

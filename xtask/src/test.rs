@@ -1,0 +1,211 @@
+//! Runs every test: cargo's, then the privileged suite against a release build.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::go;
+use crate::process::{clean_run_env, describe, output, run};
+use crate::skips::{self, Skip};
+use crate::tally::{self, Tally};
+use crate::toolchain::is_root;
+use crate::workspace::{Workspace, cargo};
+
+/// The binary of the package of the same name that holds the privileged tests.
+const SUITE: &str = "gohang-tests";
+
+/// The skips that `--ci` expects, relative to the workspace.
+const EXPECTED_SKIPS: &str = "tests/expected-skips.txt";
+
+/// Which tests, and what to do with skips.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Tests whose name contains this; all without.
+    pub filter: Option<String>,
+    /// Skips must be exactly those of the table.
+    pub ci: bool,
+}
+
+/// Prints the names of the tests.
+///
+/// # Errors
+/// When they cannot be built.
+pub fn list(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    let names = output(
+        nested_cargo(workspace)
+            .args(["test", "--quiet", "--workspace"])
+            .args(filter)
+            .args(["--", "--list"]),
+    )?;
+    for name in tally::listed(&names) {
+        println!("{name}");
+    }
+    if workspace.has_binary(SUITE) {
+        println!(
+            "{}",
+            output(build_suite(workspace)?.arg("--list").args(filter))?
+        );
+    }
+    Ok(())
+}
+
+/// Runs the tests; the last line is the sum, alone.
+///
+/// # Errors
+/// When something that the tests need cannot be provided. Failed tests are no error
+/// but the exit code.
+pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let Options { filter, ci } = options;
+    let filter = filter.as_deref();
+    let expected = if *ci {
+        Some(skips::read(&workspace.root.join(EXPECTED_SKIPS))?)
+    } else {
+        None
+    };
+    let go_root = go::provide(&workspace.target_dir)?;
+    run(nested_cargo(workspace).args(["build", "--release", "--package", "gohang"]))?;
+
+    let mut sum = Tally::default();
+    let mut problems = Vec::new();
+    let mut take = |what: &str, outcome: Result<Tally, String>| match outcome {
+        Ok(tally) => sum.add(tally),
+        Err(problem) => problems.push(format!("{what}: {problem}")),
+    };
+
+    let (status, text) = run_tests(
+        nested_cargo(workspace)
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(filter)
+            .env("GOHANG_GO_ROOT", &go_root),
+    )?;
+    take("cargo test", accept(status, tally::of_cargo(&text)));
+
+    if workspace.has_binary(SUITE) {
+        let mut suite = build_suite(workspace)?;
+        if is_root()? {
+            let gohang = workspace.target_dir.join("release/gohang");
+            suite
+                .arg("--gohang")
+                .arg(gohang)
+                .arg("--go-root")
+                .arg(&go_root)
+                .args(filter);
+            let (status, text) = run_tests(&mut suite)?;
+            take(SUITE, accept(status, tally::of_privileged(&text)));
+        } else {
+            let names = output(suite.arg("--list").args(filter))?;
+            let skips = names.lines().map(|name| Skip {
+                name: name.to_owned(),
+                reason: "needs root".to_owned(),
+            });
+            take(
+                SUITE,
+                Ok(Tally {
+                    skips: skips.collect(),
+                    ..Tally::default()
+                }),
+            );
+        }
+    }
+
+    if let Some(expected) = expected {
+        problems.extend(skips::differences(&expected, &sum.skips));
+    }
+    println!();
+    for skip in &sum.skips {
+        println!("skipped: {skip}");
+    }
+    for problem in &problems {
+        println!("problem: {problem}");
+    }
+    println!("{sum}");
+    Ok(if sum.failed == 0 && problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A run counts as its lines say only if its exit status says the same: a test that
+/// does not build, or a crash, has no failed test to show.
+fn accept(status: ExitStatus, tally: Result<Tally, String>) -> Result<Tally, String> {
+    let tally = tally.map_err(|problem| format!("{problem} ({status})"))?;
+    if status.success() != (tally.failed == 0) {
+        return Err(format!("{status}, though its tests are {tally}"));
+    }
+    Ok(tally)
+}
+
+/// Builds the privileged suite and returns the command that runs it.
+fn build_suite(workspace: &Workspace) -> Result<Command> {
+    run(nested_cargo(workspace).args(["build", "--release", "--package", SUITE]))?;
+    let mut command = Command::new(workspace.target_dir.join("release").join(SUITE));
+    clean_run_env(&mut command);
+    command.current_dir(&workspace.root);
+    Ok(command)
+}
+
+fn nested_cargo(workspace: &Workspace) -> Command {
+    let mut command = cargo();
+    clean_run_env(&mut command);
+    command.current_dir(&workspace.root);
+    command
+}
+
+/// Runs a command, shows its stdout as it comes and returns it.
+fn run_tests(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let what = describe(command);
+    eprintln!("+ {what}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("could not start `{what}`"))?;
+    let stdout = child.stdout.take().context("the child has no stdout")?;
+    let mut text = String::new();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.with_context(|| format!("could not read from `{what}`"))?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(io::stdout(), "{line}").context("could not write to stdout")?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("could not wait for `{what}`"))?;
+    Ok((status, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn exit_status_and_lines_must_agree() {
+        let (good, bad) = (ExitStatus::from_raw(0), ExitStatus::from_raw(101 << 8));
+        let passed = Tally {
+            passed: 3,
+            ..Tally::default()
+        };
+        let failed = Tally {
+            failed: 1,
+            ..Tally::default()
+        };
+        assert_eq!(accept(good, Ok(passed.clone())), Ok(passed.clone()));
+        assert_eq!(accept(bad, Ok(failed.clone())), Ok(failed.clone()));
+        assert!(
+            accept(bad, Ok(passed))
+                .expect_err("did not build")
+                .contains("101")
+        );
+        assert!(accept(good, Ok(failed)).is_err());
+        assert!(
+            accept(bad, Err("no sum".into()))
+                .expect_err("crash")
+                .contains("no sum")
+        );
+    }
+}
