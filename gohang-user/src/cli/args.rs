@@ -1,0 +1,109 @@
+//! Every argument, defined once: help, man page and completions come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::trace::args::TraceArgs;
+
+/// Times every preemption signal (SIGURG) of Go programs and says where each
+/// nanosecond of the delay went: out of quota, on the run queue, blocked,
+/// masked, or running.
+#[derive(Debug, Parser)]
+#[command(name = "gohang", version, max_term_width = 100)]
+pub struct Arguments {
+    /// More diagnostics on stderr; twice for more still.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace Go processes: delivery latency, stalls and their causes.
+    Trace(Box<TraceArgs>),
+    /// Show what gohang measures, on an embedded workload under a real quota.
+    Demo(DemoArgs),
+    /// Say what this machine allows, hook by hook.
+    Doctor(DoctorArgs),
+    /// Put two JSON reports side by side.
+    Compare(CompareArgs),
+    /// Print shell completions, or the man page.
+    Completions(CompletionsArgs),
+    /// Print the version.
+    Version(VersionArgs),
+}
+
+/// `gohang demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Print the two distributions as JSON.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+    /// Read the kernel's type information from here (for tests).
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub btf: Option<PathBuf>,
+}
+
+/// `gohang compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Report of the first run (`gohang trace -o json`).
+    pub a: PathBuf,
+    /// Report of the second run.
+    pub b: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Shell, or `man` for the man page.
+    pub shell: Shell,
+}
+
+/// What completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// elvish
+    Elvish,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// zsh
+    Zsh,
+    /// The man page, in roff
+    Man,
+}
+
+/// `gohang version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Print the embedded kernel object's manifest as well.
+    #[arg(long)]
+    pub bpf: bool,
+}
+
+/// Form of an output that is one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Document {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
