@@ -151,8 +151,8 @@ pub struct Settings {
     pub stack_padding: u32,
     /// Size of a kernel stack (THREAD_SIZE).
     pub stack_size: u32,
-    /// Padding, zero.
-    pub pad: u32,
+    /// 1 if a child of a traced process is traced too.
+    pub inherit: u32,
 }
 
 impl Settings {
@@ -165,6 +165,6 @@ impl Settings {
         pids: 0,
         stack_padding: 0,
         stack_size: 0,
-        pad: 0,
+        inherit: 0,
     };
 }

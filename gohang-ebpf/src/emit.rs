@@ -245,7 +245,11 @@ pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
         (*record).process_directed = end.process_directed;
         (*record).cause = cause as u8;
         (*record).flags = if end.goid.is_some() { FLAG_GOID } else { 0 }
-            | if end.sender_known != 0 { FLAG_SENDER } else { 0 }
+            | if end.sender_known != 0 {
+                FLAG_SENDER
+            } else {
+                0
+            }
             | if estimate { FLAG_ESTIMATE } else { 0 };
         (*record).cpu = bpf_get_smp_processor_id() as u32;
         (*record).comm = thread.comm;
@@ -309,7 +313,11 @@ pub fn process(
         (*record).comm = *comm;
     }
     // Life-cycle records decide what is traced: the reader should look soon.
-    slot.submit(if matches!(event, ProcessEvent::Exec) { FORCE_WAKEUP } else { wakeup() });
+    slot.submit(if matches!(event, ProcessEvent::Exec) {
+        FORCE_WAKEUP
+    } else {
+        wakeup()
+    });
     count(Counter::Submitted);
 }
 

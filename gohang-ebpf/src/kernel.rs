@@ -115,11 +115,15 @@ pub fn cgroup_id(group: u64) -> u64 {
     if group == 0 || offset!(group_cgroup) == ABSENT {
         return 0;
     }
-    let Some(cgroup) = probe::<u64>(group, offset!(group_cgroup)) else { return 0 };
+    let Some(cgroup) = probe::<u64>(group, offset!(group_cgroup)) else {
+        return 0;
+    };
     if cgroup == 0 {
         return 0;
     }
-    let Some(kn) = probe::<u64>(cgroup, offset!(cgroup_kn)) else { return 0 };
+    let Some(kn) = probe::<u64>(cgroup, offset!(cgroup_kn)) else {
+        return 0;
+    };
     probe::<u64>(kn, offset!(kn_id)).unwrap_or(0)
 }
 

@@ -11,9 +11,7 @@ use gohang_common::thread::{Thread, state};
 use crate::emit::{self, End};
 use crate::kernel::{Task, load, offset, probe, setting};
 use crate::maps::{GO, PROCESSES, THREADS};
-use crate::threads::{
-    Origin, create, filtered, find, process, process_or_new, set_filter, shared,
-};
+use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
 
 /// Execs seen, for the filter's provisional bytes.
 #[unsafe(no_mangle)]
@@ -58,6 +56,9 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let tgid: u32 = load(child, offset!(task_tgid));
     let at_ns = now();
     if tgid != parent_tgid {
+        if setting!(inherit) == 0 {
+            return 0;
+        }
         let start_ns: u64 = load(child, offset!(task_start_time));
         set_filter(tgid, inherited);
         process_or_new(tgid, start_ns, 1);
@@ -77,7 +78,15 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         );
     }
     // Nothing is pending for a new thread, and it waits for its first CPU.
-    create(child as u64, &Origin { state: state::RUNNABLE, since_ns: at_ns, guessed: 0, known: 1 });
+    create(
+        child as u64,
+        &Origin {
+            state: state::RUNNABLE,
+            since_ns: at_ns,
+            guessed: 0,
+            known: 1,
+        },
+    );
     0
 }
 
@@ -105,7 +114,15 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         thread.own_handler = 0;
     }
     let old_tid: u32 = ctx.arg(1);
-    emit::process(ProcessEvent::Exec, tgid, old_tid, start_ns, now(), byte, &name(task));
+    emit::process(
+        ProcessEvent::Exec,
+        tgid,
+        old_tid,
+        start_ns,
+        now(),
+        byte,
+        &name(task),
+    );
     0
 }
 
@@ -115,32 +132,40 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task: Task = ctx.arg(0);
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let traced = filtered(tgid) != filter::FOREIGN;
-    let at_ns = now();
     let signal: Task = load(task, offset!(task_signal));
-    let last = traced && load::<u32>(signal, offset!(signal_live)) == 0;
-    if let Some(thread) = find(task as u64) {
-        if traced {
+    let last = load::<u32>(signal, offset!(signal_live)) == 0;
+    if traced {
+        let at_ns = now();
+        let thread = find(task as u64);
+        let lost = thread.is_none();
+        if let Some(thread) = thread {
             thread_ends(thread, at_ns);
+            if last {
+                process_ends(thread, tgid, at_ns);
+            }
         }
         if last {
-            process_ends(thread, tgid, at_ns);
+            if lost && shared(tgid).sent_ns != 0 {
+                emit::episode_lost();
+            }
+            set_filter(tgid, filter::FOREIGN);
+            emit::process(
+                ProcessEvent::Exit,
+                tgid,
+                0,
+                start_of(task),
+                at_ns,
+                filter::FOREIGN,
+                &name(task),
+            );
         }
-        let _ = THREADS.remove(task as u64);
     }
+    // Whether traced or not: nothing may be left of one that was let through
+    // provisionally.
+    let _ = THREADS.remove(task as u64);
     if last {
-        let start_ns = start_of(task);
         let _ = PROCESSES.remove(tgid);
         let _ = GO.remove(tgid);
-        set_filter(tgid, filter::FOREIGN);
-        emit::process(
-            ProcessEvent::Exit,
-            tgid,
-            0,
-            start_ns,
-            at_ns,
-            filter::FOREIGN,
-            &name(task),
-        );
     }
     0
 }

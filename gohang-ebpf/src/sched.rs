@@ -23,7 +23,14 @@ pub fn sched_switch4(ctx: BtfTracePointContext) -> i32 {
     let (traced_prev, traced_next) = traced(prev, next);
     if traced_prev | traced_next {
         let prev_state: u32 = ctx.arg(3);
-        switch(ctx.arg::<u32>(0) & 1 != 0, prev, next, prev_state, traced_prev, traced_next);
+        switch(
+            ctx.arg::<u32>(0) & 1 != 0,
+            prev,
+            next,
+            prev_state,
+            traced_prev,
+            traced_next,
+        );
     }
     0
 }
@@ -36,7 +43,14 @@ pub fn sched_switch3(ctx: BtfTracePointContext) -> i32 {
     let (traced_prev, traced_next) = traced(prev, next);
     if traced_prev | traced_next {
         let prev_state: u32 = load(prev, offset!(task_state));
-        switch(ctx.arg::<u32>(0) & 1 != 0, prev, next, prev_state, traced_prev, traced_next);
+        switch(
+            ctx.arg::<u32>(0) & 1 != 0,
+            prev,
+            next,
+            prev_state,
+            traced_prev,
+            traced_next,
+        );
     }
     0
 }
@@ -78,7 +92,9 @@ fn is_blocked(task: Task) -> bool {
 #[inline(always)]
 fn switch_out(now: u64, preempt: bool, prev: Task, prev_state: u32) {
     let task = prev as u64;
-    let Some(thread) = find_or_imply(task, state::ON_CPU) else { return };
+    let Some(thread) = find_or_imply(task, state::ON_CPU) else {
+        return;
+    };
     let throttled = is_throttled(prev);
     let next_state = classify(preempt, prev_state, throttled, is_frozen(prev));
     let blocked = is_blocked(prev);
@@ -95,7 +111,9 @@ fn switch_out(now: u64, preempt: bool, prev: Task, prev_state: u32) {
 #[inline(always)]
 fn switch_in(now: u64, next: Task) {
     let task = next as u64;
-    let Some(thread) = find_or_imply(task, state::RUNNABLE) else { return };
+    let Some(thread) = find_or_imply(task, state::RUNNABLE) else {
+        return;
+    };
     refresh_group(thread, next);
     let shared = shared(thread.tgid);
     thread.switch_in(now, is_blocked(next), shared);
@@ -117,7 +135,9 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 fn wake(woken: Task) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(thread) = find_or_imply(woken as u64, state::INTERRUPTIBLE) else { return };
+    let Some(thread) = find_or_imply(woken as u64, state::INTERRUPTIBLE) else {
+        return;
+    };
     // Before 6.18 a thread is woken into a run queue that is out of quota and
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);

@@ -11,7 +11,9 @@ use crate::maps::SELF_TEST;
 #[btf_tracepoint(function = "sched_switch")]
 pub fn self_test(ctx: BtfTracePointContext) -> i32 {
     let prev: Task = ctx.arg(1);
-    let Some(result) = SELF_TEST.get_ptr_mut(0) else { return 0 };
+    let Some(result) = SELF_TEST.get_ptr_mut(0) else {
+        return 0;
+    };
     let by_helper = bpf_get_current_pid_tgid();
     let tgid: u32 = load(prev, offset!(task_tgid));
     let pid: u32 = load(prev, offset!(task_pid));

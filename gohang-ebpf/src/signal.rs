@@ -218,7 +218,9 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
 fn deliver(tgid: u32, action: u64) {
     // SAFETY: helpers without preconditions.
     let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
-    let Some(thread) = find_or_imply(task, state::ON_CPU) else { return };
+    let Some(thread) = find_or_imply(task, state::ON_CPU) else {
+        return;
+    };
     let regs = user_regs(task);
     // Out of sigreturn the signal waited for its own handler; out of another
     // system call that unblocked it, it was masked.
@@ -230,7 +232,11 @@ fn deliver(tgid: u32, action: u64) {
     let handler = probe::<u64>(action, offset!(ka_handler)).unwrap_or(0);
     // SIG_DFL is 0, SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h).
     let has_handler = handler > 1;
-    let outcome = if has_handler { Outcome::Delivered } else { Outcome::DeliveredNoHandler };
+    let outcome = if has_handler {
+        Outcome::Delivered
+    } else {
+        Outcome::DeliveredNoHandler
+    };
     if in_window(now) {
         take(tgid, task, thread, now, outcome, &regs);
     }
@@ -300,5 +306,9 @@ fn unsafe_get_go(tgid: u32) -> Option<&'static gohang_common::map::GoOffsets> {
 
 #[inline(always)]
 fn unmatched(excused: bool) {
-    emit::count(if excused { Counter::BeforeWindow } else { Counter::DeliverUnmatched });
+    emit::count(if excused {
+        Counter::BeforeWindow
+    } else {
+        Counter::DeliverUnmatched
+    });
 }

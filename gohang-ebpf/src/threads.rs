@@ -41,7 +41,9 @@ pub fn set_filter(tgid: u32, value: u8) {
 pub fn find(task: u64) -> Option<&'static mut Thread> {
     // SAFETY: map values stay valid while the program runs; who writes which
     // field is ruled in gohang_common::thread.
-    THREADS.get_ptr_mut(task).map(|thread| unsafe { &mut *thread })
+    THREADS
+        .get_ptr_mut(task)
+        .map(|thread| unsafe { &mut *thread })
 }
 
 /// What is known of a thread that is not in the map yet.
@@ -104,7 +106,15 @@ pub fn find_or_read(task: u64) -> Option<&'static mut Thread> {
         let bits = probe::<u32>(task, offset!(task_state)).unwrap_or(0);
         gohang_common::thread::classify(false, bits, false, false)
     };
-    create(task, &Origin { state, since_ns: 0, guessed: 1, known: 0 })
+    create(
+        task,
+        &Origin {
+            state,
+            since_ns: 0,
+            guessed: 1,
+            known: 0,
+        },
+    )
 }
 
 /// A thread's state at a transition that implies what it did before.
@@ -113,7 +123,15 @@ pub fn find_or_imply(task: u64, state_before: u8) -> Option<&'static mut Thread>
     if let Some(found) = find(task) {
         return Some(found);
     }
-    create(task, &Origin { state: state_before, since_ns: 0, guessed: 1, known: 0 })
+    create(
+        task,
+        &Origin {
+            state: state_before,
+            since_ns: 0,
+            guessed: 1,
+            known: 0,
+        },
+    )
 }
 
 /// Brings the thread's cgroup up to date.
@@ -131,7 +149,9 @@ pub fn refresh_group(thread: &mut Thread, task: Task) {
 pub fn process(tgid: u32) -> Option<&'static mut ProcessState> {
     // SAFETY: map values stay valid while the program runs; the signal side
     // alone writes it, under siglock.
-    PROCESSES.get_ptr_mut(tgid).map(|process| unsafe { &mut *process })
+    PROCESSES
+        .get_ptr_mut(tgid)
+        .map(|process| unsafe { &mut *process })
 }
 
 /// A process's state, made if need be.
@@ -140,7 +160,11 @@ pub fn process_or_new(tgid: u32, start_ns: u64, known: u8) -> Option<&'static mu
     if let Some(found) = process(tgid) {
         return Some(found);
     }
-    let new = ProcessState { start_ns, known, ..ProcessState::default() };
+    let new = ProcessState {
+        start_ns,
+        known,
+        ..ProcessState::default()
+    };
     let _ = PROCESSES.insert(tgid, &new, 1);
     process(tgid)
 }

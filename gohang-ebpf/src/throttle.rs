@@ -46,7 +46,9 @@ pub fn park(task: u64) {
 /// Whether the entry is done with: no longer parked, or seen to be so now.
 #[inline(always)]
 fn is_over(task: u64) -> bool {
-    let Some(thread) = find(task) else { return true };
+    let Some(thread) = find(task) else {
+        return true;
+    };
     if thread.state != state::PARKED || thread.unpark_ns != 0 {
         return true;
     }

@@ -116,8 +116,16 @@ impl Loss {
             self.submitted + self.ring_full + self.map_full,
         );
         check("submitted = received", self.submitted, self.received);
-        check("received = decoded + rejected", self.received, self.decoded + self.rejected);
-        check("decoded = emitted + output_dropped", self.decoded, self.emitted + self.output_dropped);
+        check(
+            "received = decoded + rejected",
+            self.received,
+            self.decoded + self.rejected,
+        );
+        check(
+            "decoded = emitted + output_dropped",
+            self.decoded,
+            self.emitted + self.output_dropped,
+        );
         found
     }
 

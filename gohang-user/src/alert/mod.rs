@@ -1,1 +1,103 @@
-//! Room of its own; see the crate documentation.
+//! Alerts: one file a rule, registered in [`rules`].
+
+mod book;
+mod ignored;
+mod masked;
+mod slow_delivery;
+mod undelivered;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use book::{Book, Raised};
+use serde_json::Value;
+
+use crate::event::Episode;
+use crate::report::Severity;
+
+/// Limits that rules go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// A delivery, or a masked time, longer than this is slow.
+    pub slow: Duration,
+    /// A signal pending for longer than this does not arrive.
+    pub pending: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            slow: Duration::from_millis(10),
+            pending: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a rule found in one episode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// What happened, in one sentence.
+    pub headline: String,
+    /// Numbers, each with its unit in the name.
+    pub evidence: BTreeMap<String, Value>,
+    /// What to do.
+    pub advice: &'static str,
+    /// Larger is worse: the worst of several findings is shown.
+    pub weight: u64,
+}
+
+/// A rule. It looks at one episode at a time, ended or (`pending_at_end`, with
+/// its components so far) still pending.
+pub trait Rule: std::fmt::Debug {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// What it finds.
+    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding>;
+}
+
+/// Every rule.
+#[must_use]
+pub fn rules() -> Vec<Box<dyn Rule>> {
+    vec![
+        Box::new(undelivered::Undelivered),
+        Box::new(ignored::Ignored),
+        Box::new(masked::Masked),
+        Box::new(slow_delivery::SlowDelivery),
+    ]
+}
+
+/// The components of an episode as evidence.
+fn components(episode: &Episode) -> BTreeMap<String, Value> {
+    let parts = &episode.parts;
+    let mut evidence = BTreeMap::new();
+    for (name, value) in [
+        ("throttled_ns", parts.throttled),
+        ("masked_ns", parts.masked),
+        ("blocked_ns", parts.blocked),
+        ("runqueue_ns", parts.runqueue),
+        ("running_ns", parts.running),
+    ] {
+        evidence.insert(name.to_owned(), value.into());
+    }
+    evidence.insert("coalesced".to_owned(), episode.coalesced.into());
+    evidence
+}
+
+/// A duration in words for a headline.
+fn words(ns: u64) -> String {
+    let ns_f = ns as f64;
+    if ns >= 1_000_000_000 {
+        format!("{:.2} s", ns_f / 1e9)
+    } else if ns >= 10_000_000 {
+        format!("{:.0} ms", ns_f / 1e6)
+    } else if ns >= 1_000_000 {
+        format!("{:.1} ms", ns_f / 1e6)
+    } else {
+        format!("{:.1} us", ns_f / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,8 @@
 
 use bytes::Buf;
 use gohang_common::abi::ABI_VERSION;
-use gohang_common::cause::{COMPONENTS, COMPONENT_SLOTS, Cause, Component, Outcome, sums};
-use gohang_common::record::{
-    self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent,
-};
+use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Cause, Component, Outcome, sums};
+use gohang_common::record::{self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent};
 
 use super::{BlockedKinds, Episode, Event, Process, ProcessId};
 
@@ -29,7 +27,9 @@ pub enum DecodeError {
         got: usize,
     },
     /// From another version of the kernel object.
-    #[error("record of ABI {got}, this gohang reads ABI {want}: object and binary do not belong together")]
+    #[error(
+        "record of ABI {got}, this gohang reads ABI {want}: object and binary do not belong together"
+    )]
     Abi {
         /// In the record.
         got: u16,
@@ -56,14 +56,20 @@ pub enum DecodeError {
 pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
     let header = size_of::<record::Header>();
     if record.len() < header {
-        return Err(DecodeError::Truncated { got: record.len(), want: header });
+        return Err(DecodeError::Truncated {
+            got: record.len(),
+            want: header,
+        });
     }
     let mut buf = record;
     let kind = buf.get_u16_ne();
     let abi = buf.get_u16_ne();
     let size = buf.get_u32_ne();
     if abi != ABI_VERSION {
-        return Err(DecodeError::Abi { got: abi, want: ABI_VERSION });
+        return Err(DecodeError::Abi {
+            got: abi,
+            want: ABI_VERSION,
+        });
     }
     let want = match kind {
         k if k == Kind::Episode as u16 => size_of::<record::Episode>(),
@@ -71,12 +77,22 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
         other => return Err(DecodeError::Kind(other)),
     };
     if record.len() < want {
-        return Err(DecodeError::Truncated { got: record.len(), want });
+        return Err(DecodeError::Truncated {
+            got: record.len(),
+            want,
+        });
     }
     if size as usize != want || record.len() != want {
-        return Err(DecodeError::Size { header: size, got: record.len() });
+        return Err(DecodeError::Size {
+            header: size,
+            got: record.len(),
+        });
     }
-    if kind == Kind::Episode as u16 { episode(buf) } else { process(buf) }
+    if kind == Kind::Episode as u16 {
+        episode(buf)
+    } else {
+        process(buf)
+    }
 }
 
 /// A name up to its first NUL.
@@ -88,7 +104,10 @@ fn name(buf: &mut &[u8]) -> Vec<u8> {
 }
 
 fn value(field: &'static str, value: impl Into<u64>) -> DecodeError {
-    DecodeError::Value { field, value: value.into() }
+    DecodeError::Value {
+        field,
+        value: value.into(),
+    }
 }
 
 // Lengths were checked: `buf` holds exactly the record behind its header.
@@ -159,7 +178,14 @@ fn process(mut buf: &[u8]) -> Result<Event, DecodeError> {
         3 => ProcessEvent::Exit,
         other => return Err(value("event", other)),
     };
-    Ok(Event::Process(Process { id: ProcessId { pid, start_ns }, at_ns, event, other, filter, comm }))
+    Ok(Event::Process(Process {
+        id: ProcessId { pid, start_ns },
+        at_ns,
+        event,
+        other,
+        filter,
+        comm,
+    }))
 }
 
 #[cfg(test)]
@@ -202,9 +228,14 @@ mod tests {
 
     #[test]
     fn every_field_arrives() {
-        let Ok(Event::Episode(got)) = decode(&bytes_of(&sample())) else { panic!("an episode") };
+        let Ok(Event::Episode(got)) = decode(&bytes_of(&sample())) else {
+            panic!("an episode")
+        };
         let want = Episode {
-            process: ProcessId { pid: 12, start_ns: 11 },
+            process: ProcessId {
+                pid: 12,
+                start_ns: 11,
+            },
             tid: 13,
             comm: b"worker".to_vec(),
             goid: Some(7),
@@ -216,10 +247,10 @@ mod tests {
             coalesced: 15,
             outcome: Outcome::Delivered,
             parts: gohang_common::cause::Sums {
-                throttled: 1,
-                masked: 2,
+                masked: 1,
+                running: 2,
                 runqueue: 4,
-                running: 8,
+                throttled: 8,
                 blocked: 16 + 32 + 64 + 128 + 256,
             },
             blocked_kinds: BlockedKinds {
@@ -242,23 +273,35 @@ mod tests {
     fn foreign_records_are_refused() {
         let mut other_abi = sample();
         other_abi.header.abi = ABI_VERSION + 1;
-        assert!(matches!(decode(&bytes_of(&other_abi)), Err(DecodeError::Abi { .. })));
+        assert!(matches!(
+            decode(&bytes_of(&other_abi)),
+            Err(DecodeError::Abi { .. })
+        ));
         let mut other_kind = sample();
         other_kind.header.kind = 77;
         assert_eq!(decode(&bytes_of(&other_kind)), Err(DecodeError::Kind(77)));
         let mut other_size = sample();
         other_size.header.size += 8;
-        assert!(matches!(decode(&bytes_of(&other_size)), Err(DecodeError::Size { .. })));
+        assert!(matches!(
+            decode(&bytes_of(&other_size)),
+            Err(DecodeError::Size { .. })
+        ));
         let mut outcome = sample();
         outcome.outcome = 200;
-        assert!(matches!(decode(&bytes_of(&outcome)), Err(DecodeError::Value { .. })));
+        assert!(matches!(
+            decode(&bytes_of(&outcome)),
+            Err(DecodeError::Value { .. })
+        ));
     }
 
     #[test]
     fn truncation_anywhere_is_an_error() {
         let whole = bytes_of(&sample());
         for length in 0..whole.len() {
-            assert!(matches!(decode(&whole[..length]), Err(DecodeError::Truncated { .. })));
+            assert!(matches!(
+                decode(&whole[..length]),
+                Err(DecodeError::Truncated { .. })
+            ));
         }
         let mut longer = whole;
         longer.push(0);

@@ -80,7 +80,9 @@ impl Episode {
     /// First send to delivery in ns; none if it was not delivered.
     #[must_use]
     pub fn latency_ns(&self) -> Option<u64> {
-        self.outcome.is_delivered().then(|| self.end_ns.wrapping_sub(self.sent_ns))
+        self.outcome
+            .is_delivered()
+            .then(|| self.end_ns.wrapping_sub(self.sent_ns))
     }
 }
 

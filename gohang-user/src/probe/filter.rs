@@ -54,7 +54,8 @@ impl Filter {
     /// What the filter says of a process id.
     #[must_use]
     pub fn get(&self, pid: u32) -> u8 {
-        self.byte(pid).map_or(filter::FOREIGN, |byte| byte.load(Ordering::Acquire))
+        self.byte(pid)
+            .map_or(filter::FOREIGN, |byte| byte.load(Ordering::Acquire))
     }
 
     /// Traces a process id from now on, whatever was decided before.
@@ -76,9 +77,14 @@ impl Filter {
     /// since: the decision is void then, and another record is under way.
     #[must_use]
     pub fn decide(&self, pid: u32, provisional: u8, traced: bool) -> bool {
-        let to = if traced { filter::TRACED } else { filter::FOREIGN };
+        let to = if traced {
+            filter::TRACED
+        } else {
+            filter::FOREIGN
+        };
         self.byte(pid).is_some_and(|byte| {
-            byte.compare_exchange(provisional, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            byte.compare_exchange(provisional, to, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
         })
     }
 }

@@ -7,9 +7,10 @@ use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::{BtfTracePoint, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use gohang_common::config::{Offsets, Settings};
-use gohang_common::map::{GoOffsets, filter};
+use gohang_common::map::{GoOffsets, ProcessState, filter};
 
 use super::hooks::{PROGRAMS, Program, Wanted};
+use super::read::remove;
 use super::{
     Filter, Hook, HookState, Precision, ProbeError, ProgramCost, kernel_offsets, object, self_test,
 };
@@ -24,6 +25,8 @@ const PIDS: u32 = 4 << 20;
 pub struct LoadOptions {
     /// Let every process through from its exec until user space decides.
     pub discover: bool,
+    /// Trace the children of traced processes too.
+    pub inherit: bool,
     /// Size of the ring in bytes; rounded up to a power of two and a page.
     pub ring_bytes: u32,
     /// Most threads with state at a time.
@@ -38,6 +41,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             discover: true,
+            inherit: true,
             ring_bytes: 4 << 20,
             max_threads: 16384,
             btf: VMLINUX.into(),
@@ -67,13 +71,19 @@ impl std::fmt::Debug for Probe {
 
 /// A program's refusal, in words.
 pub(super) fn program_error(program: &'static str, error: &ProgramError) -> ProbeError {
-    ProbeError::Program { program, reason: refusal(error) }
+    ProbeError::Program {
+        program,
+        reason: refusal(error),
+    }
 }
 
 /// Why the kernel refused; the verifier's last lines where it spoke.
 fn refusal(error: &ProgramError) -> String {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             let log = log.trim();
             if log.is_empty() {
@@ -103,10 +113,14 @@ where
     T: TryFrom<&'a aya::maps::Map>,
     T::Error: std::fmt::Display,
 {
-    let found = ebpf
-        .map(name)
-        .ok_or_else(|| ProbeError::Map { map: name, reason: "missing".to_owned() })?;
-    T::try_from(found).map_err(|error| ProbeError::Map { map: name, reason: error.to_string() })
+    let found = ebpf.map(name).ok_or_else(|| ProbeError::Map {
+        map: name,
+        reason: "missing".to_owned(),
+    })?;
+    T::try_from(found).map_err(|error| ProbeError::Map {
+        map: name,
+        reason: error.to_string(),
+    })
 }
 
 /// The same, to write.
@@ -115,10 +129,14 @@ where
     T: TryFrom<&'a mut aya::maps::Map>,
     T::Error: std::fmt::Display,
 {
-    let found = ebpf
-        .map_mut(name)
-        .ok_or_else(|| ProbeError::Map { map: name, reason: "missing".to_owned() })?;
-    T::try_from(found).map_err(|error| ProbeError::Map { map: name, reason: error.to_string() })
+    let found = ebpf.map_mut(name).ok_or_else(|| ProbeError::Map {
+        map: name,
+        reason: "missing".to_owned(),
+    })?;
+    T::try_from(found).map_err(|error| ProbeError::Map {
+        map: name,
+        reason: error.to_string(),
+    })
 }
 
 fn settings(options: &LoadOptions, precision: Precision, ring_bytes: u32) -> Settings {
@@ -135,22 +153,19 @@ fn settings(options: &LoadOptions, precision: Precision, ring_bytes: u32) -> Set
         // x86_64 without FRED, which came after the helper (arch/x86/include/asm/thread_info.h).
         stack_padding: 0,
         stack_size: 16384,
-        pad: 0,
+        inherit: u32::from(options.inherit),
     }
 }
 
-fn attach(
-    ebpf: &mut Ebpf,
-    btf: &aya::Btf,
-    program: &Program,
-) -> Result<(), ProbeError> {
+fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProbeError> {
     let loaded: &mut BtfTracePoint = ebpf
         .program_mut(program.name)
         .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
         .try_into()
         .map_err(|error| program_error(program.name, &error))?;
-    loaded.attach().map_err(|error| program_error(program.name, &error))?;
-    let _ = btf;
+    loaded
+        .attach()
+        .map_err(|error| program_error(program.name, &error))?;
     Ok(())
 }
 
@@ -160,7 +175,9 @@ fn load(ebpf: &mut Ebpf, btf: &aya::Btf, program: &Program) -> Result<(), ProbeE
         .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
         .try_into()
         .map_err(|error| program_error(program.name, &error))?;
-    loaded.load(program.tracepoint, btf).map_err(|error| program_error(program.name, &error))
+    loaded
+        .load(program.tracepoint, btf)
+        .map_err(|error| program_error(program.name, &error))
 }
 
 impl Probe {
@@ -177,8 +194,10 @@ impl Probe {
         let aya_btf = aya::Btf::parse_file(&options.btf, aya::Endianness::default())
             .map_err(|error| ProbeError::Object(error.to_string()))?;
         let bytes = match &options.object {
-            Some(path) => &std::fs::read(path)
-                .map_err(|source| ProbeError::ObjectFile { path: path.clone(), source })?,
+            Some(path) => &std::fs::read(path).map_err(|source| ProbeError::ObjectFile {
+                path: path.clone(),
+                source,
+            })?,
             None => object::OBJECT,
         };
         object::check_abi(bytes)?;
@@ -189,7 +208,10 @@ impl Probe {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
             let blocks = array.len();
             let Some(aya::maps::Map::Array(data)) = ebpf.map("FILTER") else {
-                return Err(ProbeError::Map { map: "FILTER", reason: "not an array".into() });
+                return Err(ProbeError::Map {
+                    map: "FILTER",
+                    reason: "not an array".into(),
+                });
             };
             Filter::new(data.fd(), blocks).map_err(ProbeError::Filter)?
         };
@@ -233,8 +255,14 @@ impl Probe {
     /// # Errors
     /// The map is missing, or was taken.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        let bad = |reason: String| ProbeError::Map { map: "RECORDS", reason };
-        let map = self.ebpf.take_map("RECORDS").ok_or_else(|| bad("missing".to_owned()))?;
+        let bad = |reason: String| ProbeError::Map {
+            map: "RECORDS",
+            reason,
+        };
+        let map = self
+            .ebpf
+            .take_map("RECORDS")
+            .ok_or_else(|| bad("missing".to_owned()))?;
         RingBuf::try_from(map).map_err(|error| bad(error.to_string()))
     }
 
@@ -244,9 +272,10 @@ impl Probe {
     /// The map cannot be written.
     pub fn open_window(&mut self, now_ns: u64) -> Result<(), ProbeError> {
         let mut window: Array<_, u64> = map_mut(&mut self.ebpf, "WINDOW")?;
-        window
-            .set(0, now_ns, 0)
-            .map_err(|error| ProbeError::Map { map: "WINDOW", reason: error.to_string() })
+        window.set(0, now_ns, 0).map_err(|error| ProbeError::Map {
+            map: "WINDOW",
+            reason: error.to_string(),
+        })
     }
 
     /// Tells the kernel side where a process's Go version keeps a goroutine's id.
@@ -256,7 +285,22 @@ impl Probe {
     pub fn set_go(&mut self, pid: u32, offsets: &GoOffsets) -> Result<(), ProbeError> {
         let mut go: HashMap<_, u32, GoOffsets> = map_mut(&mut self.ebpf, "GO")?;
         go.insert(pid, *offsets, 0)
-            .map_err(|error| ProbeError::Map { map: "GO", reason: error.to_string() })
+            .map_err(|error| ProbeError::Map {
+                map: "GO",
+                reason: error.to_string(),
+            })
+    }
+
+    /// Drops what is kept of a process that is not traced after all.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn drop_process(&mut self, pid: u32) -> Result<(), ProbeError> {
+        let mut processes: HashMap<_, u32, ProcessState> = map_mut(&mut self.ebpf, "PROCESSES")?;
+        remove(processes.remove(&pid)).map_err(|error| ProbeError::Map {
+            map: "PROCESSES",
+            reason: error.to_string(),
+        })
     }
 
     /// Detaches every program: nothing is written any more.
@@ -268,9 +312,12 @@ impl Probe {
             if let Some(loaded) = self.ebpf.program_mut(program.name)
                 && loaded.fd().is_ok()
             {
-                let loaded: &mut BtfTracePoint =
-                    loaded.try_into().map_err(|error| program_error(program.name, &error))?;
-                loaded.unload().map_err(|error| program_error(program.name, &error))?;
+                let loaded: &mut BtfTracePoint = loaded
+                    .try_into()
+                    .map_err(|error| program_error(program.name, &error))?;
+                loaded
+                    .unload()
+                    .map_err(|error| program_error(program.name, &error))?;
             }
         }
         Ok(())
@@ -369,7 +416,7 @@ fn attach_all(
         hooks.push(hook);
     }
     for (index, program) in ready {
-        match attach(ebpf, btf, program) {
+        match attach(ebpf, program) {
             Ok(()) => hooks[index].state = HookState::Attached,
             Err(error) if program.required => return Err(error),
             Err(error) => {

@@ -16,5 +16,6 @@ pub use filter::Filter;
 pub use hooks::{Hook, HookState, Precision};
 pub use load::{LoadOptions, Probe};
 pub use offsets::kernel_offsets;
+pub(crate) use read::add_summary;
 pub use read::{Counters, OwnerSummary, Pending, Snapshot};
 pub use stats::{ProgramCost, StatsGuard};

@@ -6,8 +6,7 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use super::ProbeError;
 
 /// The object that `build.rs` checked against its manifest.
-pub static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gohang.bpf.o"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gohang.bpf.o"));
 
 /// Its manifest: tool chain, hashes, instruction counts (JSON).
 pub const MANIFEST: &str = include_str!(concat!(env!("OUT_DIR"), "/gohang.bpf.o.json"));
@@ -23,7 +22,9 @@ pub fn check_abi(bytes: &[u8]) -> Result<(), ProbeError> {
         .symbols()
         .find(|symbol| symbol.name() == Ok("GOHANG_ABI"))
         .ok_or_else(|| bad("it has no GOHANG_ABI"))?;
-    let section = symbol.section_index().ok_or_else(|| bad("GOHANG_ABI is in no section"))?;
+    let section = symbol
+        .section_index()
+        .ok_or_else(|| bad("GOHANG_ABI is in no section"))?;
     let section = file
         .section_by_index(section)
         .map_err(|error| ProbeError::Object(error.to_string()))?;
@@ -34,7 +35,11 @@ pub fn check_abi(bytes: &[u8]) -> Result<(), ProbeError> {
     let word: [u8; 4] = data.try_into().map_err(|_| bad("GOHANG_ABI is cut off"))?;
     let got = u32::from_le_bytes(word);
     let want = u32::from(ABI_VERSION);
-    if got == want { Ok(()) } else { Err(ProbeError::Abi { got, want }) }
+    if got == want {
+        Ok(())
+    } else {
+        Err(ProbeError::Abi { got, want })
+    }
 }
 
 #[cfg(test)]
@@ -49,13 +54,21 @@ mod tests {
     #[test]
     fn another_abi_is_refused() {
         let file = object::File::parse(OBJECT).expect("an ELF file");
-        let symbol = file.symbols().find(|s| s.name() == Ok("GOHANG_ABI")).expect("a symbol");
-        let section = file.section_by_index(symbol.section_index().expect("a section")).expect("it");
+        let symbol = file
+            .symbols()
+            .find(|s| s.name() == Ok("GOHANG_ABI"))
+            .expect("a symbol");
+        let section = file
+            .section_by_index(symbol.section_index().expect("a section"))
+            .expect("it");
         let (start, _) = section.file_range().expect("in the file");
         let mut bytes = OBJECT.to_vec();
         let at = (start + symbol.address()) as usize;
         bytes[at..at + 4].copy_from_slice(&77u32.to_le_bytes());
-        assert!(matches!(check_abi(&bytes), Err(ProbeError::Abi { got: 77, .. })));
+        assert!(matches!(
+            check_abi(&bytes),
+            Err(ProbeError::Abi { got: 77, .. })
+        ));
         assert!(check_abi(b"\x7fELF").is_err());
         assert!(check_abi(b"").is_err());
     }

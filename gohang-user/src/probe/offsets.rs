@@ -28,7 +28,9 @@ pub fn kernel_offsets(btf: &Btf) -> Result<Offsets, ProbeError> {
         task_tgid: task("tgid")?,
         task_flags: task("flags")?,
         // Renamed in 5.14.
-        task_state: btf.first_field("task_struct", &["__state", "state"])?.byte_offset,
+        task_state: btf
+            .first_field("task_struct", &["__state", "state"])?
+            .byte_offset,
         task_on_cpu: task("on_cpu")?,
         task_blocked: task("blocked")?,
         task_group_leader: task("group_leader")?,

@@ -6,9 +6,7 @@ use aya::maps::{HashMap, PerCpuArray, PerCpuHashMap};
 use gohang_common::cause::CAUSES;
 use gohang_common::counter::Counter;
 use gohang_common::hist;
-use gohang_common::map::{
-    BucketKey, Moments, OUTCOMES, ProcessState, Summary, SummaryKey, series,
-};
+use gohang_common::map::{BucketKey, Moments, OUTCOMES, ProcessState, Summary, SummaryKey, series};
 use gohang_common::thread::Thread;
 
 use super::load::{map, map_mut};
@@ -70,14 +68,21 @@ pub struct Snapshot {
 }
 
 fn bad(name: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
-    move |error| ProbeError::Map { map: name, reason: error.to_string() }
+    move |error| ProbeError::Map {
+        map: name,
+        reason: error.to_string(),
+    }
 }
 
 fn add_moments(to: &mut Moments, from: &Moments) {
     if from.count == 0 {
         return;
     }
-    to.min = if to.count == 0 { from.min } else { to.min.min(from.min) };
+    to.min = if to.count == 0 {
+        from.min
+    } else {
+        to.min.min(from.min)
+    };
     to.max = to.max.max(from.max);
     to.count += from.count;
     to.sum = to.sum.wrapping_add(from.sum);
@@ -85,7 +90,13 @@ fn add_moments(to: &mut Moments, from: &Moments) {
 
 /// Adds one CPU's totals to another's.
 pub(crate) fn add_summary(to: &mut Summary, from: &Summary) {
-    let Summary { series, outcomes, coalesced, parts_ns, running_ns } = from;
+    let Summary {
+        series,
+        outcomes,
+        coalesced,
+        parts_ns,
+        running_ns,
+    } = from;
     for index in 0..series::COUNT {
         add_moments(&mut to.series[index], &series[index]);
     }
@@ -109,7 +120,9 @@ impl Probe {
         Counter::ALL
             .iter()
             .map(|counter| {
-                let values = array.get(&(*counter as u32), 0).map_err(bad("COUNTERS_MAP"))?;
+                let values = array
+                    .get(&(*counter as u32), 0)
+                    .map_err(bad("COUNTERS_MAP"))?;
                 Ok((*counter, values.iter().sum()))
             })
             .collect()
@@ -124,7 +137,10 @@ impl Probe {
         let summaries: PerCpuHashMap<_, SummaryKey, Summary> = map(&self.ebpf, "SUMMARIES")?;
         for entry in summaries.iter() {
             let (key, values) = entry.map_err(bad("SUMMARIES"))?;
-            let id = ProcessId { pid: key.tgid, start_ns: key.process_start_ns };
+            let id = ProcessId {
+                pid: key.tgid,
+                start_ns: key.process_start_ns,
+            };
             let mut totals = Summary::default();
             for value in values.iter() {
                 add_summary(&mut totals, value);
@@ -134,7 +150,10 @@ impl Probe {
         let buckets: HashMap<_, BucketKey, u64> = map(&self.ebpf, "BUCKETS")?;
         for entry in buckets.iter() {
             let (key, count) = entry.map_err(bad("BUCKETS"))?;
-            let id = ProcessId { pid: key.tgid, start_ns: key.process_start_ns };
+            let id = ProcessId {
+                pid: key.tgid,
+                start_ns: key.process_start_ns,
+            };
             if usize::from(key.slot) < hist::SLOTS {
                 owners
                     .entry((id, key.cgroup_id))
@@ -211,10 +230,16 @@ impl Probe {
         let mut pending = Vec::new();
         for thread in threads {
             if thread.private.sent_ns != 0 {
-                pending.push(Pending { thread: Box::new(thread), shared: None });
+                pending.push(Pending {
+                    thread: Box::new(thread),
+                    shared: None,
+                });
             }
             if let Some(state) = shared.remove(&thread.tgid) {
-                pending.push(Pending { thread: Box::new(thread), shared: Some(state) });
+                pending.push(Pending {
+                    thread: Box::new(thread),
+                    shared: Some(state),
+                });
             }
         }
         Ok(pending)
@@ -240,7 +265,7 @@ impl Probe {
 }
 
 /// Removing what is already gone is no error.
-fn remove(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
+pub(super) fn remove(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
     match result {
         Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
         Err(aya::maps::MapError::SyscallError(error))

@@ -23,16 +23,21 @@ pub(super) fn run(ebpf: &mut aya::Ebpf, btf: &aya::Btf) -> Result<(), ProbeError
         .ok_or_else(|| ProbeError::Object(format!("it has no program {NAME}")))?
         .try_into()
         .map_err(|error| program_error(NAME, &error))?;
-    program.load("sched_switch", btf).map_err(|error| program_error(NAME, &error))?;
-    let link = program.attach().map_err(|error| program_error(NAME, &error))?;
+    program
+        .load("sched_switch", btf)
+        .map_err(|error| program_error(NAME, &error))?;
+    let link = program
+        .attach()
+        .map_err(|error| program_error(NAME, &error))?;
     let begin = Instant::now();
     let result = loop {
         // Sleeping makes a switch away from this task, and one back.
         std::thread::sleep(Duration::from_micros(200));
         let results: Array<_, SelfTest> = map(ebpf, "SELF_TEST")?;
-        let result = results
-            .get(&0, 0)
-            .map_err(|error| ProbeError::Map { map: "SELF_TEST", reason: error.to_string() })?;
+        let result = results.get(&0, 0).map_err(|error| ProbeError::Map {
+            map: "SELF_TEST",
+            reason: error.to_string(),
+        })?;
         if result.runs >= 2 {
             break result;
         }
@@ -45,8 +50,12 @@ pub(super) fn run(ebpf: &mut aya::Ebpf, btf: &aya::Btf) -> Result<(), ProbeError
         .ok_or_else(|| ProbeError::Object(format!("it has no program {NAME}")))?
         .try_into()
         .map_err(|error| program_error(NAME, &error))?;
-    program.detach(link).map_err(|error| program_error(NAME, &error))?;
-    program.unload().map_err(|error| program_error(NAME, &error))?;
+    program
+        .detach(link)
+        .map_err(|error| program_error(NAME, &error))?;
+    program
+        .unload()
+        .map_err(|error| program_error(NAME, &error))?;
     if result.mismatches == 0 {
         return Ok(());
     }

@@ -1,1 +1,70 @@
-//! Room of its own; see the crate documentation.
+//! Where events come from. Everything behind a [`Source`] runs and is tested
+//! without privileges.
+
+mod facts;
+mod live;
+mod pending;
+mod select;
+mod synthetic;
+
+pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, same_start};
+pub use live::{Live, LiveOptions, SelectError, check_pids};
+pub use select::Selection;
+pub use synthetic::Synthetic;
+
+use crate::event::{Episode, Event};
+use crate::probe::{Counters, ProbeError, Snapshot};
+
+/// Something that yields events and totals.
+pub trait Source {
+    /// Appends what has arrived since the last call, in order.
+    ///
+    /// # Errors
+    /// The source cannot be read any more.
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError>;
+
+    /// Totals of everything so far.
+    ///
+    /// # Errors
+    /// The source cannot be read any more.
+    fn snapshot(&mut self) -> Result<Snapshot, ProbeError>;
+
+    /// The kernel side's counters.
+    ///
+    /// # Errors
+    /// The source cannot be read any more.
+    fn counters(&mut self) -> Result<Counters, ProbeError>;
+
+    /// Episodes that are pending at `now_ns`, each with its components so far.
+    ///
+    /// # Errors
+    /// The source cannot be read any more.
+    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, ProbeError>;
+
+    /// Records taken so far.
+    fn taken(&self) -> Taken;
+}
+
+/// What a source yields.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A decoded record.
+    Event(Event),
+    /// A process is traced from here on, or its facts changed.
+    Found(Box<Facts>),
+    /// A process that was let through provisionally is not traced after all.
+    Foreign(crate::event::ProcessId),
+    /// Totals of processes that have ended; they will not come again.
+    Ended(Box<Snapshot>),
+}
+
+/// Records taken from the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// All of them.
+    pub received: u64,
+    /// Understood.
+    pub decoded: u64,
+    /// Not understood.
+    pub rejected: u64,
+}

@@ -1,0 +1,291 @@
+//! From what is kept to the report.
+
+use std::collections::BTreeMap;
+
+use gohang_common::cause::{CAUSES, Cause, Outcome};
+use gohang_common::counter::Counter;
+use gohang_common::map::series;
+
+use super::process::{self, ProcessData, ThreadData};
+use super::{Aggregate, Histogram};
+use crate::event::ProcessId;
+use crate::probe::{Counters, Hook, OwnerSummary, Precision, ProgramCost, Snapshot};
+use crate::process::escape;
+use crate::report::{
+    Alert, CauseShare, Cgroup, Clock, Limit, Loss, Machine, Process, Report, SCHEMA_VERSION, Thread,
+};
+use crate::source::{GroupFacts, Taken};
+
+/// What the report needs beside the aggregate.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Kernel release.
+    pub kernel: String,
+    /// The window.
+    pub clock: Clock,
+    /// Every hook.
+    pub hooks: &'a [Hook],
+    /// What "throttled" rests on.
+    pub precision: Precision,
+    /// How long attaching took, ns.
+    pub attach_ns: u64,
+    /// The kernel side's totals.
+    pub snapshot: Snapshot,
+    /// The kernel side's counters.
+    pub counters: Counters,
+    /// Records taken.
+    pub taken: Taken,
+    /// Records that the output could not take.
+    pub output_dropped: u64,
+    /// Cost of the kernel programs.
+    pub costs: Vec<ProgramCost>,
+    /// CPU time that went elsewhere.
+    pub machine: Option<Machine>,
+    /// Alerts, most important first.
+    pub alerts: Vec<Alert>,
+}
+
+/// The groups that the report tells of, looked up by the caller.
+pub trait Groups {
+    /// The process's groups as of now; none if it has ended.
+    fn of_process(&mut self, pid: u32) -> Option<GroupFacts>;
+    /// Path and tightest limit of a group by its kernel id.
+    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>);
+}
+
+impl Groups for crate::source::Enricher {
+    fn of_process(&mut self, pid: u32) -> Option<GroupFacts> {
+        let facts = self.group(pid);
+        facts.cgroup.is_some().then_some(facts)
+    }
+
+    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
+        self.group_by_id(id)
+    }
+}
+
+/// The loss identity from both sides' counters.
+#[must_use]
+pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
+    Loss {
+        seen: counters.get(Counter::Seen),
+        submitted: counters.get(Counter::Submitted),
+        ring_full: counters.get(Counter::RingFull),
+        map_full: counters.get(Counter::MapFull),
+        received: taken.received,
+        decoded: taken.decoded,
+        rejected: taken.rejected,
+        emitted: taken.decoded - output_dropped,
+        output_dropped,
+        histogram_full: counters.get(Counter::HistogramFull),
+        before_window: counters.get(Counter::BeforeWindow),
+        park_list_full: counters.get(Counter::ParkListFull),
+    }
+}
+
+impl Aggregate {
+    /// The report as of now.
+    pub fn report(&mut self, context: Context<'_>, groups: &mut dyn Groups) -> Report {
+        // Totals of processes met only there join those that are known.
+        let mut live: BTreeMap<ProcessId, BTreeMap<u64, OwnerSummary>> = BTreeMap::new();
+        for ((id, cgroup_id), owner) in context.snapshot.owners {
+            if self.processes.contains_key(&id) || self.is_rounded(&id) {
+                self.entry(id);
+                live.entry(id).or_default().insert(cgroup_id, owner);
+            }
+        }
+        let none = BTreeMap::new();
+        let mut processes: Vec<Process> = self
+            .processes
+            .iter()
+            .map(|(id, data)| process(*id, data, live.get(id).unwrap_or(&none), groups))
+            .collect();
+        processes.sort_by_key(importance);
+        let cgroups = self.cgroups(&live, groups);
+        let loss = loss(&context.counters, &context.taken, context.output_dropped);
+        let impossible = context
+            .counters
+            .impossible()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect();
+        Report {
+            schema_version: SCHEMA_VERSION,
+            gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: context.kernel,
+            clock: context.clock,
+            probe_set: context.hooks.to_vec(),
+            precision: context.precision.name().to_owned(),
+            attach_ns: context.attach_ns,
+            duration_ns: context.clock.end.mono_ns - context.clock.start.mono_ns,
+            loss,
+            impossible,
+            bpf_cost: context.costs,
+            machine: context.machine,
+            processes,
+            folded: self.folded,
+            cgroups,
+            alerts: context.alerts,
+        }
+    }
+
+    fn cgroups(
+        &self,
+        live: &BTreeMap<ProcessId, BTreeMap<u64, OwnerSummary>>,
+        groups: &mut dyn Groups,
+    ) -> Vec<Cgroup> {
+        let mut by_group: BTreeMap<u64, (OwnerSummary, Vec<u32>)> = BTreeMap::new();
+        let kept = self.processes.iter().map(|(id, data)| (id, &data.kept));
+        for (id, owners) in kept.chain(live.iter()) {
+            for (cgroup_id, owner) in owners {
+                let (totals, pids) = by_group.entry(*cgroup_id).or_default();
+                process::add_owner(totals, owner);
+                if !pids.contains(&id.pid) {
+                    pids.push(id.pid);
+                }
+            }
+        }
+        let mut cgroups: Vec<Cgroup> = by_group
+            .into_iter()
+            .map(|(id, (totals, mut pids))| {
+                let (path, limit) = if id == 0 {
+                    (None, None)
+                } else {
+                    groups.by_id(id)
+                };
+                pids.sort_unstable();
+                Cgroup {
+                    path,
+                    id,
+                    quota_ns: limit.as_ref().map(|limit| limit.quota_ns),
+                    period_ns: limit.as_ref().map(|limit| limit.period_ns),
+                    limit_owner: limit.map(|limit| limit.owner),
+                    delivery: process::delivery(&totals).distribution(),
+                    stall: process::histogram(&totals, series::STALL).waits(),
+                    runqueue: process::histogram(&totals, series::RUN_QUEUE).waits(),
+                    spans: None,
+                    pids,
+                }
+            })
+            .collect();
+        cgroups
+            .sort_by_key(|group| std::cmp::Reverse((group.stall.total_ns, group.delivery.count)));
+        cgroups
+    }
+}
+
+/// Most important first: longest out of quota, then slowest deliveries, then
+/// most signals.
+fn importance(process: &Process) -> impl Ord + use<> {
+    std::cmp::Reverse((
+        process.stall.total_ns,
+        process.delivery.max_ns.unwrap_or(0),
+        process.episodes,
+    ))
+}
+
+fn shares(owner: &OwnerSummary) -> BTreeMap<String, CauseShare> {
+    Cause::ALL
+        .iter()
+        .map(|cause| {
+            let moments = owner.totals.series[*cause as usize];
+            let share = CauseShare {
+                count: moments.count,
+                total_ns: owner.totals.parts_ns[*cause as usize],
+                max_ns: (moments.count > 0).then_some(moments.max),
+            };
+            (cause.name().to_owned(), share)
+        })
+        .collect()
+}
+
+fn process(
+    id: ProcessId,
+    data: &ProcessData,
+    live: &BTreeMap<u64, OwnerSummary>,
+    groups: &mut dyn Groups,
+) -> Process {
+    let mut sum = OwnerSummary::default();
+    for owner in live.values() {
+        process::add_owner(&mut sum, owner);
+    }
+    let totals = data.totals(&sum);
+    // As of now where the process still lives: it may have been moved.
+    let now = if data.ended_ns.is_none() {
+        groups.of_process(id.pid)
+    } else {
+        None
+    };
+    let group = now.unwrap_or_else(|| data.facts.group.clone());
+    let mut outcomes: BTreeMap<String, u64> = Outcome::ALL
+        .iter()
+        .map(|outcome| {
+            (
+                outcome.name().to_owned(),
+                totals.totals.outcomes[*outcome as usize],
+            )
+        })
+        .collect();
+    outcomes.insert(Outcome::PendingAtEnd.name().to_owned(), data.pending_at_end);
+    let comm = if data.known {
+        &data.facts.comm
+    } else {
+        &data.comm
+    };
+    Process {
+        pid: id.pid,
+        start_ns: id.start_ns,
+        traced_since_ns: if data.known {
+            data.facts.traced_since_ns
+        } else {
+            data.first_ns
+        },
+        ended_ns: data.ended_ns,
+        comm: escape(comm),
+        go: data.facts.go.as_deref().map(escape),
+        execs: data.execs,
+        cgroup: group.cgroup.as_deref().map(escape),
+        quota_cgroup: group.quota_cgroup.as_deref().map(escape),
+        limit: group.limit,
+        container: group.container,
+        unit: group.unit.as_deref().map(escape),
+        episodes: process::delivered(&totals.totals),
+        outcomes,
+        coalesced: totals.totals.coalesced,
+        delivery: process::delivery(&totals).distribution(),
+        causes: shares(&totals),
+        stall: process::histogram(&totals, series::STALL).waits(),
+        runqueue: process::histogram(&totals, series::RUN_QUEUE).waits(),
+        running_ns: totals.totals.running_ns,
+        threads: data
+            .threads
+            .iter()
+            .map(|(tid, data)| thread(*tid, data))
+            .collect(),
+        chain: None,
+    }
+}
+
+fn thread(tid: u32, data: &ThreadData) -> Thread {
+    let causes = Cause::ALL
+        .iter()
+        .map(|cause| {
+            let histogram: &Histogram = &data.causes[*cause as usize];
+            let share = CauseShare {
+                count: histogram.moments.count,
+                total_ns: data.parts_ns[*cause as usize],
+                max_ns: (histogram.moments.count > 0).then_some(histogram.moments.max),
+            };
+            (cause.name().to_owned(), share)
+        })
+        .collect();
+    Thread {
+        tid,
+        comm: escape(&data.comm),
+        episodes: data.delivery.moments.count,
+        delivery: data.delivery.distribution(),
+        causes,
+    }
+}
+
+const _: () = assert!(CAUSES == Cause::ALL.len());

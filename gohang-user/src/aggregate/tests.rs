@@ -1,0 +1,269 @@
+use std::collections::HashMap;
+
+use gohang_common::cause::{Cause, Outcome, Sums};
+use gohang_common::counter::Counter;
+use gohang_common::hist;
+use gohang_common::map::{Moments, Summary, series};
+
+use super::report::{Context, Groups};
+use super::*;
+use crate::event::{BlockedKinds, Process};
+use crate::probe::{Counters, Precision};
+use crate::report::{Clock, Limit, Moment};
+use crate::source::{GroupFacts, Source as _, Synthetic, Taken};
+
+struct NoGroups;
+
+impl Groups for NoGroups {
+    fn of_process(&mut self, _pid: u32) -> Option<GroupFacts> {
+        None
+    }
+
+    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
+        (Some(format!("/group{id}")), None)
+    }
+}
+
+const ID: ProcessId = ProcessId {
+    pid: 40,
+    start_ns: 7_123_456_789,
+};
+
+fn episode(latency: u64) -> Episode {
+    Episode {
+        process: ID,
+        tid: 41,
+        comm: b"wor\x1bker".to_vec(),
+        goid: None,
+        pc: None,
+        process_directed: false,
+        sender_pid: Some(40),
+        sent_ns: 1000,
+        end_ns: 1000 + latency,
+        coalesced: 0,
+        outcome: Outcome::Delivered,
+        parts: Sums {
+            throttled: latency,
+            ..Sums::default()
+        },
+        blocked_kinds: BlockedKinds::default(),
+        cause: Cause::Throttled,
+        estimate: false,
+        cgroup_id: Some(9),
+    }
+}
+
+/// Totals as the kernel side would hold them for one throttled episode.
+fn totals(latency: u64) -> OwnerSummary {
+    let mut summary = Summary::default();
+    summary.series[Cause::Throttled as usize] = Moments {
+        count: 1,
+        sum: latency,
+        min: latency,
+        max: latency,
+    };
+    summary.series[series::STALL] = Moments {
+        count: 2,
+        sum: 600,
+        min: 100,
+        max: 500,
+    };
+    summary.outcomes[Outcome::Delivered as usize] = 1;
+    summary.parts_ns[Cause::Throttled as usize] = latency;
+    summary.running_ns = 400;
+    let slot = |value| hist::slot(value) as u16;
+    OwnerSummary {
+        totals: summary,
+        buckets: [
+            ((Cause::Throttled as u16, slot(latency)), 1),
+            ((series::STALL as u16, slot(100)), 1),
+            ((series::STALL as u16, slot(500)), 1),
+        ]
+        .into_iter()
+        .collect(),
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        pid: 40,
+        // A tick of 10 ms.
+        proc_start_ns: 7_120_000_000,
+        traced_since_ns: 900,
+        comm: b"worker".to_vec(),
+        go: Some("go1.27.3".into()),
+        ..Facts::default()
+    }
+}
+
+fn context(snapshot: Snapshot) -> Context<'static> {
+    Context {
+        kernel: "6.18.0".into(),
+        clock: Clock {
+            start: Moment {
+                mono_ns: 500,
+                wall_ns: 0,
+            },
+            end: Moment {
+                mono_ns: 10_500,
+                wall_ns: 10_000,
+            },
+        },
+        hooks: &[],
+        precision: Precision::ThreadExact,
+        attach_ns: 1,
+        snapshot,
+        counters: [
+            (Counter::Seen, 5),
+            (Counter::Submitted, 4),
+            (Counter::RingFull, 1),
+        ]
+        .into_iter()
+        .collect(),
+        taken: Taken {
+            received: 4,
+            decoded: 4,
+            rejected: 0,
+        },
+        output_dropped: 0,
+        costs: vec![],
+        machine: None,
+        alerts: vec![],
+    }
+}
+
+fn snapshot(owners: &[((ProcessId, u64), OwnerSummary)]) -> Snapshot {
+    Snapshot {
+        owners: owners.iter().cloned().collect::<HashMap<_, _>>(),
+    }
+}
+
+#[test]
+fn a_process_found_by_tick_and_met_by_nanosecond_is_one() {
+    let mut source = Synthetic::default();
+    source.batches.push_back(vec![
+        Item::Found(Box::new(facts())),
+        Item::Event(Event::Episode(episode(90_000_000))),
+    ]);
+    let mut items = Vec::new();
+    source.drain(&mut items).expect("synthetic");
+    let mut aggregate = Aggregate::default();
+    for item in &items {
+        assert!(aggregate.take(item));
+    }
+    let report = aggregate.report(
+        context(snapshot(&[((ID, 9), totals(90_000_000))])),
+        &mut NoGroups,
+    );
+    assert_eq!(report.processes.len(), 1);
+    let process = &report.processes[0];
+    assert_eq!((process.pid, process.start_ns), (40, ID.start_ns));
+    assert_eq!(process.go.as_deref(), Some("go1.27.3"));
+    assert_eq!(process.episodes, 1);
+    assert_eq!(process.delivery.p99_ns, Some(90_000_000));
+    assert_eq!(process.causes["throttled"].total_ns, 90_000_000);
+    assert_eq!(process.stall.total_ns, 600);
+    assert_eq!(process.stall_share(), Some(0.6));
+    assert_eq!(report.cgroups.len(), 1);
+    assert_eq!(report.cgroups[0].path.as_deref(), Some("/group9"));
+    assert_eq!(report.cgroups[0].stall.count, 2);
+    assert_eq!(report.loss.imbalances(), Vec::<String>::new());
+    assert_eq!(process.threads[0].comm.contains('\x1b'), false);
+}
+
+#[test]
+fn a_reused_pid_is_a_second_process() {
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Found(Box::new(facts())));
+    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    let exit = Process {
+        id: ID,
+        at_ns: 4000,
+        event: ProcessEvent::Exit,
+        other: 0,
+        filter: 0,
+        comm: vec![],
+    };
+    aggregate.take(&Item::Event(Event::Process(exit)));
+    aggregate.take(&Item::Ended(Box::new(snapshot(&[((ID, 9), totals(5))]))));
+    let later = ProcessId {
+        pid: 40,
+        start_ns: 9_000_000_000,
+    };
+    let mut second = episode(6);
+    second.process = later;
+    aggregate.take(&Item::Event(Event::Episode(second)));
+    let report = aggregate.report(context(snapshot(&[((later, 9), totals(6))])), &mut NoGroups);
+    let mut seen: Vec<(u64, u64, Option<u64>)> = report
+        .processes
+        .iter()
+        .map(|p| (p.start_ns, p.episodes, p.ended_ns))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [(ID.start_ns, 1, Some(4000)), (later.start_ns, 1, None)]
+    );
+}
+
+#[test]
+fn a_foreign_process_leaves_nothing() {
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    assert!(!aggregate.take(&Item::Foreign(ID)));
+    let report = aggregate.report(context(snapshot(&[((ID, 9), totals(5))])), &mut NoGroups);
+    assert!(report.processes.is_empty() && report.cgroups.is_empty());
+}
+
+#[test]
+fn an_imbalance_is_told() {
+    let mut context = context(Snapshot::default());
+    context.counters = [
+        (Counter::Seen, 7),
+        (Counter::Submitted, 4),
+        (Counter::SumMismatch, 2),
+    ]
+    .into_iter()
+    .collect::<Counters>();
+    let report = Aggregate::default().report(context, &mut NoGroups);
+    assert_eq!(
+        report.loss.imbalances(),
+        ["seen = submitted + ring_full + map_full: 7 != 4"]
+    );
+    assert_eq!(report.impossible["sum_mismatch"], 2);
+}
+
+#[test]
+fn ended_processes_are_bounded() {
+    let mut aggregate = Aggregate::default();
+    for number in 0..2000u64 {
+        let id = ProcessId {
+            pid: number as u32 + 1,
+            start_ns: 1_000_000_000 * (number + 1),
+        };
+        let mut one = episode(5);
+        one.process = id;
+        aggregate.take(&Item::Event(Event::Episode(one)));
+        let exit = Process {
+            id,
+            at_ns: 4000,
+            event: ProcessEvent::Exit,
+            other: 0,
+            filter: 0,
+            comm: vec![],
+        };
+        aggregate.take(&Item::Event(Event::Process(exit)));
+        aggregate.take(&Item::Ended(Box::new(snapshot(&[(
+            (id, 9),
+            totals(number + 1),
+        )]))));
+    }
+    let report = aggregate.report(context(Snapshot::default()), &mut NoGroups);
+    assert!(report.processes.len() <= 1250);
+    let listed: u64 = report.processes.iter().map(|p| p.episodes).sum();
+    assert_eq!(listed + report.folded.episodes, 2000);
+    assert_eq!(
+        report.processes.len() as u64 + report.folded.processes,
+        2000
+    );
+}

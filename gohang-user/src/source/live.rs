@@ -1,0 +1,417 @@
+//! The running kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use aya::maps::{MapData, RingBuf};
+use gohang_common::map::GoOffsets;
+
+use super::facts::{Enricher, Facts, monotonic_ns};
+use super::select::Selection;
+use super::{Item, Source, Taken, pending};
+use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
+use crate::golang::{FoundGo, Inspector};
+use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
+use crate::process::ProcRoot;
+
+/// What to trace and how.
+#[derive(Clone, Debug, Default)]
+pub struct LiveOptions {
+    /// What.
+    pub selection: Selection,
+    /// How; `discover` and `inherit` follow from the selection.
+    pub load: LoadOptions,
+}
+
+/// A process id that cannot be traced as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// No such process.
+    #[error("there is no process {0}")]
+    Unknown(u32),
+    /// A thread's id.
+    #[error("{tid} is a thread of process {pid}; give the process's id")]
+    Thread {
+        /// Given.
+        tid: u32,
+        /// Its process.
+        pid: u32,
+    },
+    /// Not Go.
+    #[error("process {pid} ({comm}) is not a Go program; use --non-go to trace it all the same")]
+    NotGo {
+        /// Given.
+        pid: u32,
+        /// Its name, escaped.
+        comm: String,
+    },
+    /// Its program cannot be read.
+    #[error("cannot tell whether process {pid} is a Go program: {reason}")]
+    Unreadable {
+        /// Given.
+        pid: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The live source.
+#[derive(Debug)]
+pub struct Live {
+    probe: Probe,
+    ring: Ring,
+    selection: Selection,
+    proc: ProcRoot,
+    inspector: Inspector,
+    enricher: Enricher,
+    taken: Taken,
+    traced: BTreeSet<u32>,
+    /// Facts read before the first drain.
+    found: Vec<Item>,
+    /// Ended, with what is still kept in the kernel's maps.
+    ended: Vec<ProcessId>,
+    harvested: Instant,
+    rescanned: Instant,
+}
+
+struct Ring(RingBuf<MapData>);
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ring")
+    }
+}
+
+/// How often ended processes' totals are taken out of the kernel's maps.
+const HARVEST_EVERY: Duration = Duration::from_millis(500);
+/// How often processes are looked at again when a group selects them.
+const RESCAN_EVERY: Duration = Duration::from_secs(2);
+
+/// Checks process ids before anything is attached.
+///
+/// # Errors
+/// The first id that cannot be traced as asked.
+pub fn check_pids(proc: &ProcRoot, selection: &Selection) -> Result<(), SelectError> {
+    let inspector = Inspector::new(proc.clone());
+    for &pid in &selection.pids {
+        let tgid = proc.tgid(pid).map_err(|_| SelectError::Unknown(pid))?;
+        if tgid != pid {
+            return Err(SelectError::Thread {
+                tid: pid,
+                pid: tgid,
+            });
+        }
+        if selection.non_go {
+            continue;
+        }
+        match inspector.inspect(pid) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let comm = proc.comm(pid).unwrap_or_default();
+                return Err(SelectError::NotGo {
+                    pid,
+                    comm: crate::process::escape(comm),
+                });
+            }
+            Err(error) if error.is_gone() => return Err(SelectError::Unknown(pid)),
+            Err(error) => {
+                return Err(SelectError::Unreadable {
+                    pid,
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Live {
+    /// Loads and attaches, lets the selected processes through and opens the
+    /// window. Returns the source and when the window opened.
+    ///
+    /// # Errors
+    /// See [`ProbeError`].
+    pub fn start(options: LiveOptions) -> Result<Self, ProbeError> {
+        let LiveOptions {
+            selection,
+            mut load,
+        } = options;
+        load.discover = selection.is_open();
+        load.inherit = selection.is_open();
+        let proc = ProcRoot::default();
+        let mut probe = Probe::new(&load)?;
+        let ring = Ring(probe.take_ring()?);
+        let mut live = Self {
+            probe,
+            ring,
+            selection,
+            inspector: Inspector::new(proc.clone()),
+            enricher: Enricher::new(proc.clone()),
+            proc,
+            taken: Taken::default(),
+            traced: BTreeSet::new(),
+            found: Vec::new(),
+            ended: Vec::new(),
+            harvested: Instant::now(),
+            rescanned: Instant::now(),
+        };
+        live.scan()?;
+        Ok(live)
+    }
+
+    /// Opens the window: signals first sent from now on are episodes.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn open(&mut self) -> Result<u64, ProbeError> {
+        let now = monotonic_ns();
+        self.probe.open_window(now)?;
+        Ok(now)
+    }
+
+    /// Processes traced now.
+    #[must_use]
+    pub fn traced(&self) -> &BTreeSet<u32> {
+        &self.traced
+    }
+
+    /// The loaded kernel side.
+    #[must_use]
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// The loaded kernel side, to detach it.
+    pub fn probe_mut(&mut self) -> &mut Probe {
+        &mut self.probe
+    }
+
+    /// Facts about groups.
+    pub fn enricher(&mut self) -> &mut Enricher {
+        &mut self.enricher
+    }
+
+    /// Descriptor that becomes readable past the ring's fill threshold.
+    #[must_use]
+    pub fn ring_fd(&self) -> RawFd {
+        self.ring.0.as_raw_fd()
+    }
+
+    /// Looks at every process and lets the selected ones through.
+    fn scan(&mut self) -> Result<(), ProbeError> {
+        let pids: Vec<u32> = if self.selection.is_open() {
+            self.proc.pids().unwrap_or_default()
+        } else {
+            self.selection.pids.iter().copied().collect()
+        };
+        for pid in pids {
+            if self.traced.contains(&pid) || !self.selection.matches(&self.proc, pid) {
+                continue;
+            }
+            let go = match self.inspector.inspect(pid) {
+                Ok(go) => go,
+                Err(error) => {
+                    if !error.is_gone() {
+                        log::info!("process {pid}: {error}");
+                    }
+                    None
+                }
+            };
+            if go.is_some() || (self.selection.non_go && !self.is_kernel_thread(pid)) {
+                // A provisional byte of an exec under way is overwritten: its
+                // record will decide anew.
+                self.probe.filter().trace(pid);
+                let facts = self.facts(pid, None, go.as_ref(), false);
+                self.adopt(pid, go.as_ref())?;
+                self.found.push(Item::Found(Box::new(facts)));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_kernel_thread(&self, pid: u32) -> bool {
+        // Kernel threads have no program; only kthreadd and its children.
+        pid == 2 || self.proc.stat(pid).is_ok_and(|stat| stat.ppid == 2)
+    }
+
+    fn adopt(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<(), ProbeError> {
+        self.traced.insert(pid);
+        if let Some(Ok(offsets)) = go.map(|go| &go.program.offsets) {
+            let offsets = GoOffsets {
+                goid: offsets.g_goid,
+                m: offsets.g_m,
+                procid: offsets.m_procid,
+                pad: 0,
+            };
+            self.probe.set_go(pid, &offsets)?;
+        }
+        Ok(())
+    }
+
+    fn facts(
+        &mut self,
+        pid: u32,
+        record: Option<&Process>,
+        go: Option<&FoundGo>,
+        executed: bool,
+    ) -> Facts {
+        let group = self.enricher.group(pid);
+        self.enricher.remember(&group);
+        Facts {
+            pid,
+            start_ns: record.map(|record| record.id.start_ns),
+            proc_start_ns: self.enricher.start_ns(pid).unwrap_or(0),
+            traced_since_ns: record.map_or_else(monotonic_ns, |record| record.at_ns),
+            comm: match record {
+                Some(record) => record.comm.clone(),
+                None => self.proc.comm(pid).unwrap_or_default(),
+            },
+            go: go.map(|go| go.program.build.version.to_string()),
+            no_goid: go.and_then(|go| go.program.offsets.as_ref().err().map(ToString::to_string)),
+            executed,
+            group,
+        }
+    }
+
+    /// A process forked, executed or ended: decides whether it is traced.
+    fn life(&mut self, record: &Process, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+        let pid = record.id.pid;
+        match record.event {
+            ProcessEvent::Exit => {
+                self.traced.remove(&pid);
+                self.ended.push(record.id);
+                Ok(())
+            }
+            ProcessEvent::Fork | ProcessEvent::Exec => self.decide(record, into),
+        }
+    }
+
+    fn decide(&mut self, record: &Process, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+        let pid = record.id.pid;
+        let executed = record.event == ProcessEvent::Exec;
+        let provisional = record.filter & gohang_common::map::filter::PROVISIONAL != 0;
+        let (go, gone) = match self.inspector.inspect_exe(pid) {
+            Ok(program) => (
+                program.map(|program| FoundGo {
+                    program,
+                    library: None,
+                }),
+                false,
+            ),
+            Err(error) => {
+                if !error.is_gone() {
+                    log::info!("process {pid}: {error}");
+                }
+                (None, error.is_gone())
+            }
+        };
+        let selected = self.selection.matches(&self.proc, pid);
+        // One that is gone already cannot be told: its episodes, if it had any,
+        // are kept.
+        let traced = selected && (go.is_some() || self.selection.non_go)
+            || gone && self.selection.is_open()
+            || self.selection.pids.contains(&pid);
+        let decided = if provisional {
+            self.probe.filter().decide(pid, record.filter, traced)
+        } else if traced {
+            true
+        } else {
+            self.probe.filter().ignore(pid);
+            true
+        };
+        if !decided {
+            // Another exec is under way, or it has ended: another record comes.
+            return Ok(());
+        }
+        if traced {
+            let facts = self.facts(pid, Some(record), go.as_ref(), executed);
+            self.adopt(pid, go.as_ref())?;
+            into.push(Item::Found(Box::new(facts)));
+        } else {
+            self.traced.remove(&pid);
+            self.probe.drop_process(pid)?;
+            self.ended.push(record.id);
+            into.push(Item::Foreign(record.id));
+        }
+        Ok(())
+    }
+
+    /// Takes the totals of ended processes out of the kernel's maps.
+    fn harvest(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+        if self.ended.is_empty() || self.harvested.elapsed() < HARVEST_EVERY {
+            return Ok(());
+        }
+        self.harvested = Instant::now();
+        let ended = std::mem::take(&mut self.ended);
+        let mut snapshot = self.probe.snapshot()?;
+        self.probe.forget(&ended, &snapshot)?;
+        let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
+        snapshot.owners.retain(|(id, _), _| ended.contains(id));
+        into.push(Item::Ended(Box::new(snapshot)));
+        Ok(())
+    }
+
+    fn take_records(&mut self) -> (Vec<Event>, BTreeMap<String, u64>) {
+        let mut events = Vec::new();
+        let mut rejected = BTreeMap::new();
+        while let Some(record) = self.ring.0.next() {
+            self.taken.received += 1;
+            match decode(&record) {
+                Ok(event) => {
+                    self.taken.decoded += 1;
+                    events.push(event);
+                }
+                Err(error) => {
+                    self.taken.rejected += 1;
+                    *rejected.entry(error.to_string()).or_insert(0) += 1;
+                }
+            }
+        }
+        (events, rejected)
+    }
+}
+
+impl Source for Live {
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+        into.append(&mut self.found);
+        let (events, rejected) = self.take_records();
+        for (reason, count) in rejected {
+            log::warn!("{count} records rejected: {reason}");
+        }
+        for event in events {
+            if let Event::Process(record) = &event {
+                self.life(record, into)?;
+            }
+            into.push(Item::Event(event));
+        }
+        self.harvest(into)?;
+        if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
+            self.rescanned = Instant::now();
+            self.scan()?;
+        }
+        self.probe.log_diagnostics();
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, ProbeError> {
+        self.probe.snapshot()
+    }
+
+    fn counters(&mut self) -> Result<Counters, ProbeError> {
+        self.probe.counters()
+    }
+
+    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, ProbeError> {
+        let pending = self.probe.pending()?;
+        Ok(pending
+            .iter()
+            .filter(|pending| self.traced.contains(&pending.thread.tgid))
+            .map(|pending| pending::episode(pending, now_ns))
+            .collect())
+    }
+
+    fn taken(&self) -> Taken {
+        self.taken
+    }
+}

@@ -1,0 +1,59 @@
+//! Episodes that are still pending, from the kernel side's state.
+
+use gohang_common::cause::{Component, Outcome, cause, sums};
+
+use crate::event::{BlockedKinds, Episode, ProcessId};
+use crate::probe::Pending;
+
+/// The episode as far as it has come at `now_ns`.
+pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
+    let thread = &pending.thread;
+    let (account, sent_ns, coalesced, sender) = match &pending.shared {
+        Some(shared) => (
+            thread.shared_until(now_ns, shared.sent_ns),
+            shared.sent_ns,
+            shared.coalesced,
+            (shared.sender_known != 0).then_some(shared.sender_tgid),
+        ),
+        None => (
+            thread.private_until(now_ns),
+            thread.private.sent_ns,
+            thread.private.coalesced,
+            (thread.private.sender_known != 0).then_some(thread.private.sender_tgid),
+        ),
+    };
+    let parts = sums(&account.parts);
+    let end = thread
+        .comm
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(thread.comm.len());
+    let part = |component: Component| account.parts[component as usize];
+    Episode {
+        process: ProcessId {
+            pid: thread.tgid,
+            start_ns: thread.process_start_ns,
+        },
+        tid: thread.tid,
+        comm: thread.comm[..end].to_vec(),
+        goid: None,
+        pc: None,
+        process_directed: pending.shared.is_some(),
+        sender_pid: sender,
+        sent_ns,
+        end_ns: now_ns,
+        coalesced,
+        outcome: Outcome::PendingAtEnd,
+        parts,
+        blocked_kinds: BlockedKinds {
+            interruptible: part(Component::BlockedInterruptible),
+            uninterruptible: part(Component::BlockedUninterruptible),
+            stopped: part(Component::BlockedStopped),
+            traced: part(Component::BlockedTraced),
+            frozen: part(Component::BlockedFrozen),
+        },
+        cause: cause(&parts),
+        estimate: account.estimate != 0,
+        cgroup_id: (thread.cgroup_id != 0).then_some(thread.cgroup_id),
+    }
+}
