@@ -380,8 +380,11 @@ impl Source for Live {
             log::warn!("{count} records rejected: {reason}");
         }
         for event in events {
-            if let Event::Process(record) = &event {
-                self.life(record, into)?;
+            match &event {
+                Event::Process(record) => self.life(record, into)?,
+                // Written before the decision that its process is foreign.
+                Event::Episode(episode) if !self.traced.contains(&episode.process.pid) => continue,
+                Event::Episode(_) => {}
             }
             into.push(Item::Event(event));
         }

@@ -1,0 +1,71 @@
+//! `gohang trace`.
+
+pub mod args;
+mod output;
+mod plan;
+mod session;
+mod writer;
+
+use std::io::Write as _;
+
+use gohang::privilege::{self, Capability};
+use gohang::probe::{ProbeError, StatsGuard};
+use gohang::process::ProcRoot;
+use gohang::source::{Live, LiveOptions, check_pids};
+
+use self::args::TraceArgs;
+use self::plan::Plan;
+use self::session::Session;
+use super::{Exit, Failure};
+
+/// What remains after start: reading maps and other processes' files.
+const KEPT: [Capability; 4] = [
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_DAC_READ_SEARCH,
+];
+
+/// Traces as the arguments say.
+pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
+    let plan = Plan::new(arguments)?;
+    let proc = ProcRoot::default();
+    check_pids(&proc, &plan.selection).map_err(Failure::usage)?;
+    check_machine(&proc)?;
+    // Before anything is attached: a file that cannot be written costs nothing.
+    let writer = plan.open_output()?;
+    let stats = plan.stats.then(StatsGuard::enable).transpose().map_err(Failure::unable)?;
+    let options = LiveOptions { selection: plan.selection.clone(), load: plan.load.clone() };
+    let live = Live::start(options).map_err(Failure::unable)?;
+    if !plan.selection.is_open() && live.traced().is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "every given process has ended before tracing began"
+        )));
+    }
+    privilege::keep_only(&KEPT).map_err(Failure::unable)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exit = runtime.block_on(Session::run(plan, live, writer))?;
+    drop(stats);
+    Ok(exit)
+}
+
+/// Whether this machine and these privileges allow tracing.
+fn check_machine(proc: &ProcRoot) -> Result<(), Failure> {
+    let missing = privilege::missing().map_err(Failure::unable)?;
+    if !missing.is_empty() {
+        return Err(Failure::unable(missing));
+    }
+    if !proc.in_init_pid_ns().map_err(Failure::unable)? {
+        return Err(Failure::unable(ProbeError::PidNamespace));
+    }
+    let kernel = privilege::kernel_release().map_err(Failure::unable)?;
+    privilege::raise_memlock(&kernel).map_err(Failure::unable)?;
+    Ok(())
+}
+
+/// Says on stderr that tracing has begun; `-d` counts from here.
+fn announce() {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "gohang: tracing");
+    let _ = stderr.flush();
+}

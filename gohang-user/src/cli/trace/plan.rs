@@ -1,0 +1,114 @@
+//! Arguments validated into a plan.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gohang::alert::Thresholds;
+use gohang::btf::VMLINUX;
+use gohang::cgroup::CgroupLayout;
+use gohang::probe::LoadOptions;
+use gohang::process::ProcRoot;
+use gohang::source::Selection;
+
+use super::super::Failure;
+use super::args::{By, Output, SelectArgs, TraceArgs};
+
+/// What `trace` does.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub selection: Selection,
+    pub load: LoadOptions,
+    pub duration: Option<Duration>,
+    pub interval: Option<Duration>,
+    pub output: Output,
+    pub events: bool,
+    pub by: By,
+    pub thresholds: Thresholds,
+    pub stats: bool,
+    pub self_stats: bool,
+    out: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Checks what clap cannot.
+    pub fn new(args: TraceArgs) -> Result<Self, Failure> {
+        let usage = |text: &str| Failure::usage(anyhow::anyhow!(text.to_owned()));
+        if args.output == Output::Json && args.interval.is_some() {
+            return Err(usage(
+                "-o json prints one document at the end and cannot go with -i; use -o jsonl",
+            ));
+        }
+        if args.output == Output::Json && args.events {
+            return Err(usage(
+                "-o json prints one document at the end and cannot go with --events; use -o jsonl",
+            ));
+        }
+        let load = LoadOptions {
+            ring_bytes: args.tuning.ring_bytes,
+            max_threads: args.tuning.max_threads,
+            btf: args.tuning.btf.unwrap_or_else(|| VMLINUX.into()),
+            object: args.tuning.object,
+            ..LoadOptions::default()
+        };
+        Ok(Self {
+            selection: selection(args.select)?,
+            load,
+            duration: args.duration,
+            interval: args.interval,
+            output: args.output,
+            events: args.events,
+            by: args.by,
+            thresholds: Thresholds { slow: args.threshold, pending: args.pending_limit },
+            stats: args.stats,
+            self_stats: args.tuning.self_stats,
+            out: args.out,
+        })
+    }
+
+    /// Opens what the report goes to.
+    pub fn open_output(&self) -> Result<Box<dyn Write + Send>, Failure> {
+        let Some(path) = &self.out else { return Ok(Box::new(std::io::stdout())) };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Failure::usage)?;
+        Ok(Box::new(file))
+    }
+}
+
+fn selection(args: SelectArgs) -> Result<Selection, Failure> {
+    let cgroups = args.cgroup.iter().map(|text| group(text)).collect::<Result<_, _>>()?;
+    if let Some(short) = args.container.iter().find(|id| id.len() < 6) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "container id {short} is too short: give at least 6 of its digits"
+        )));
+    }
+    Ok(Selection {
+        pids: args.pid.into_iter().collect(),
+        comms: args.comm.into_iter().collect(),
+        cgroups,
+        containers: args.container.into_iter().collect(),
+        units: args.unit.into_iter().collect(),
+        non_go: args.non_go,
+    })
+}
+
+/// A group as a path in a hierarchy (`/a/b`, as in /proc/PID/cgroup) or as a
+/// directory below a mount point (`/sys/fs/cgroup/cpu/a/b`).
+fn group(text: &str) -> Result<PathBuf, Failure> {
+    let given = PathBuf::from(text);
+    if !given.is_absolute() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "control group {text} must be an absolute path, as in /proc/PID/cgroup"
+        )));
+    }
+    let layout = CgroupLayout::read(&ProcRoot::default()).map_err(Failure::unable)?;
+    let below = layout.v1().iter().chain(layout.v2()).find_map(|found| found.path_of(&given));
+    Ok(below.unwrap_or(given))
+}
