@@ -17,8 +17,8 @@ use crate::workspace::Workspace;
 /// The committed object, relative to the workspace; its manifest adds `.json`.
 const OBJECT: &str = "gohang-user/bpf/gohang.bpf.o";
 
-/// Folder of the target directory for `--check`, which builds from nothing.
-const CHECK_DIR: &str = "bpf-check";
+/// Folder of the target directory in which the object is compiled.
+const BUILD_DIR: &str = "bpf";
 
 /// The compiler's target: little-endian BPF.
 const TARGET: &str = "bpfel-unknown-none";
@@ -55,7 +55,7 @@ pub fn build(workspace: &Workspace, options: &Options) -> Result<()> {
         None => bail!("--features makes no object to commit: say with --out where to put it"),
     };
     let toolchain = Toolchain::find(&workspace.target_dir)?;
-    let target_dir = workspace.target_dir.join("bpf");
+    let target_dir = workspace.target_dir.join(BUILD_DIR);
     let (object, manifest) = compile(workspace, &toolchain, &options.features, &target_dir)?;
     if let Some(folder) = out.parent() {
         fs::create_dir_all(folder)
@@ -108,7 +108,8 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     }
 
     let toolchain = Toolchain::find(&workspace.target_dir)?;
-    let target_dir = workspace.target_dir.join(CHECK_DIR);
+    let target_dir = workspace.target_dir.join(BUILD_DIR);
+    // From nothing: what an earlier build left there proves nothing.
     if target_dir.exists() {
         fs::remove_dir_all(&target_dir)
             .with_context(|| format!("could not remove {}", target_dir.display()))?;

@@ -85,15 +85,15 @@ pub fn of_cargo(output: &str) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// Counts from the output of the privileged suite: lines `test NAME ... ok`, `FAILED`
-/// or `skipped: why`, and the sum of them as the last line.
+/// Counts from the output of the privileged suite: lines `test NAME ... ok`, which
+/// may be followed by a time in brackets, `FAILED` or `skipped: why`, and the sum of them as the last line.
 ///
 /// # Errors
 /// When there is no sum, as after a crash, or it is not that of the lines.
 pub fn of_privileged(output: &str) -> Result<Tally, String> {
     let mut tally = Tally::default();
     for (name, outcome) in output.lines().filter_map(test_line) {
-        if outcome == "ok" {
+        if outcome == "ok" || outcome.starts_with("ok (") {
             tally.passed += 1;
         } else if outcome == "FAILED" {
             tally.failed += 1;
@@ -179,10 +179,10 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn privileged_results_are_summed() {
         let text = "test a ... ok\nnote\ntest b ... skipped: no fprobe\ntest c ... FAILED\n\
-                    1 passed, 1 failed, 1 skipped\n";
+                    test d ... ok (1.2 s)\n2 passed, 1 failed, 1 skipped\n";
         let tally = of_privileged(text).expect("valid");
         let expected = Tally {
-            passed: 1,
+            passed: 2,
             failed: 1,
             skips: vec![skip("b", "no fprobe")],
         };

@@ -61,7 +61,15 @@ impl Versions {
                 lines.push(format!("{here} here, {there} in the manifest"));
             }
         };
-        compare(&rustc.join("; "), &other.rustc.join("; "));
+        if rustc.len() == other.rustc.len() {
+            // LLVM has a line of its own below.
+            let lines = rustc.iter().zip(&other.rustc);
+            for (here, there) in lines.filter(|(line, _)| !line.starts_with("LLVM version")) {
+                compare(here, there);
+            }
+        } else {
+            compare(&rustc.join("; "), &other.rustc.join("; "));
+        }
         compare(&format!("LLVM {llvm}"), &format!("LLVM {}", other.llvm));
         compare(bpf_linker, &other.bpf_linker);
         compare(
@@ -345,11 +353,13 @@ mod tests {
     #[test]
     fn every_version_counts() {
         let mut manifest = versions();
+        manifest.rustc[0] = "rustc 1.95.0".into();
         manifest.bpf_linker = "bpf-linker 0.14.0".into();
         manifest.objcopy = "LLVM version 22.1.9".into();
         assert_eq!(
             versions().differences(&manifest),
             [
+                "rustc 1.96.0 here, rustc 1.95.0 in the manifest",
                 "bpf-linker 0.13.0 here, bpf-linker 0.14.0 in the manifest",
                 "llvm-objcopy of LLVM version 22.1.8 here, llvm-objcopy of LLVM version 22.1.9 in the manifest",
             ]
