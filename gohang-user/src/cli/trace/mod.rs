@@ -34,8 +34,15 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     check_machine(&proc)?;
     // Before anything is attached: a file that cannot be written costs nothing.
     let writer = plan.open_output()?;
-    let stats = plan.stats.then(StatsGuard::enable).transpose().map_err(Failure::unable)?;
-    let options = LiveOptions { selection: plan.selection.clone(), load: plan.load.clone() };
+    let stats = plan
+        .stats
+        .then(StatsGuard::enable)
+        .transpose()
+        .map_err(Failure::unable)?;
+    let options = LiveOptions {
+        selection: plan.selection.clone(),
+        load: plan.load.clone(),
+    };
     let live = Live::start(options).map_err(Failure::unable)?;
     if !plan.selection.is_open() && live.traced().is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(
@@ -43,7 +50,9 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
         )));
     }
     privilege::keep_only(&KEPT).map_err(Failure::unable)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let exit = runtime.block_on(Session::run(plan, live, writer))?;
     drop(stats);
     Ok(exit)

@@ -61,7 +61,10 @@ impl Plan {
             output: args.output,
             events: args.events,
             by: args.by,
-            thresholds: Thresholds { slow: args.threshold, pending: args.pending_limit },
+            thresholds: Thresholds {
+                slow: args.threshold,
+                pending: args.pending_limit,
+            },
             stats: args.stats,
             self_stats: args.tuning.self_stats,
             out: args.out,
@@ -70,7 +73,9 @@ impl Plan {
 
     /// Opens what the report goes to.
     pub fn open_output(&self) -> Result<Box<dyn Write + Send>, Failure> {
-        let Some(path) = &self.out else { return Ok(Box::new(std::io::stdout())) };
+        let Some(path) = &self.out else {
+            return Ok(Box::new(std::io::stdout()));
+        };
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -83,7 +88,11 @@ impl Plan {
 }
 
 fn selection(args: SelectArgs) -> Result<Selection, Failure> {
-    let cgroups = args.cgroup.iter().map(|text| group(text)).collect::<Result<_, _>>()?;
+    let cgroups = args
+        .cgroup
+        .iter()
+        .map(|text| group(text))
+        .collect::<Result<_, _>>()?;
     if let Some(short) = args.container.iter().find(|id| id.len() < 6) {
         return Err(Failure::usage(anyhow::anyhow!(
             "container id {short} is too short: give at least 6 of its digits"
@@ -109,6 +118,10 @@ fn group(text: &str) -> Result<PathBuf, Failure> {
         )));
     }
     let layout = CgroupLayout::read(&ProcRoot::default()).map_err(Failure::unable)?;
-    let below = layout.v1().iter().chain(layout.v2()).find_map(|found| found.path_of(&given));
+    let below = layout
+        .v1()
+        .iter()
+        .chain(layout.v2())
+        .find_map(|found| found.path_of(&given));
     Ok(below.unwrap_or(given))
 }

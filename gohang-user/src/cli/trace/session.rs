@@ -52,14 +52,22 @@ impl AsRawFd for RingFd {
 /// Now, on both clocks.
 fn moment() -> Moment {
     let mono_ns = monotonic_ns();
-    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Moment { mono_ns, wall_ns: wall.as_nanos() as u64 }
+    let wall = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Moment {
+        mono_ns,
+        wall_ns: wall.as_nanos() as u64,
+    }
 }
 
 /// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
 fn wall(start: Moment) -> impl Fn(u64) -> String {
     move |mono_ns| {
-        let wall_ns = start.wall_ns.wrapping_add(mono_ns).wrapping_sub(start.mono_ns);
+        let wall_ns = start
+            .wall_ns
+            .wrapping_add(mono_ns)
+            .wrapping_sub(start.mono_ns);
         let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
         humantime::format_rfc3339_millis(time).to_string()
     }
@@ -93,12 +101,18 @@ impl Session {
 
         let now = Instant::now();
         let never = now + Duration::from_secs(400 * 24 * 3600);
-        let end = session.plan.duration.map_or(never, |duration| now + duration);
+        let end = session
+            .plan
+            .duration
+            .map_or(never, |duration| now + duration);
         let mut drain = interval_at(now + DRAIN_EVERY, DRAIN_EVERY);
         drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval_at(now + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let refresh = session.plan.interval.unwrap_or(Duration::from_secs(400 * 24 * 3600));
+        let refresh = session
+            .plan
+            .interval
+            .unwrap_or(Duration::from_secs(400 * 24 * 3600));
         let mut refresh = interval_at(now + refresh, refresh);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -136,12 +150,13 @@ impl Session {
             match &item {
                 Item::Event(Event::Episode(episode)) => {
                     for raised in self.book.look(episode, &wall) {
-                        self.output.alert(&raised.0)?;
+                        self.output.alert(&raised.0);
                     }
                     if self.plan.events {
-                        let path =
-                            episode.cgroup_id.and_then(|id| self.live.enricher().path_by_id(id));
-                        self.output.episode(episode, path.as_deref())?;
+                        let path = episode
+                            .cgroup_id
+                            .and_then(|id| self.live.enricher().path_by_id(id));
+                        self.output.episode(episode, path.as_deref());
                     }
                 }
                 Item::Foreign(id) => self.book.forget(*id),
@@ -158,7 +173,7 @@ impl Session {
         let wall = wall(self.start);
         for episode in self.live.pending(monotonic_ns())? {
             for raised in self.book.look(&episode, &wall) {
-                self.output.alert(&raised.0)?;
+                self.output.alert(&raised.0);
             }
         }
         self.output.flush();
@@ -169,7 +184,7 @@ impl Session {
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
         let report = self.report(moment(), Vec::new())?;
-        self.output.interval(&report)?;
+        self.output.interval(&report);
         self.output.flush();
         if self.plan.self_stats {
             self.print_self_stats()?;
@@ -202,7 +217,10 @@ impl Session {
         let hooks = self.live.probe().hooks().to_vec();
         let context = Context {
             kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
-            clock: Clock { start: self.start, end },
+            clock: Clock {
+                start: self.start,
+                end,
+            },
             hooks: &hooks,
             precision: self.live.probe().precision(),
             attach_ns: self.live.probe().attach_ns(),
@@ -234,7 +252,11 @@ impl Session {
 
     /// Detaches, takes the last records and prints the report.
     fn finish(mut self) -> Result<Exit, Failure> {
-        let costs = if self.plan.stats { self.live.probe().costs() } else { Vec::new() };
+        let costs = if self.plan.stats {
+            self.live.probe().costs()
+        } else {
+            Vec::new()
+        };
         self.live.probe_mut().detach()?;
         let end = moment();
         self.take_last_records()?;
@@ -243,11 +265,13 @@ impl Session {
         let wall = wall(self.start);
         for episode in &pending {
             for raised in self.book.look(episode, &wall) {
-                self.output.alert(&raised.0)?;
+                self.output.alert(&raised.0);
             }
             if self.plan.events {
-                let path = episode.cgroup_id.and_then(|id| self.live.enricher().path_by_id(id));
-                self.output.episode(episode, path.as_deref())?;
+                let path = episode
+                    .cgroup_id
+                    .and_then(|id| self.live.enricher().path_by_id(id));
+                self.output.episode(episode, path.as_deref());
             }
         }
         self.output.flush();

@@ -32,16 +32,22 @@ impl Writer {
         let (queue, chunks) = sync_channel::<Vec<u8>>(QUEUE);
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
-        let thread = std::thread::Builder::new().name("gohang-writer".into()).spawn(move || {
-            for chunk in chunks {
-                if let Err(error) = to.write_all(&chunk).and_then(|()| to.flush()) {
-                    flag.store(true, Ordering::Release);
-                    return Err(error);
+        let thread = std::thread::Builder::new()
+            .name("gohang-writer".into())
+            .spawn(move || {
+                for chunk in chunks {
+                    if let Err(error) = to.write_all(&chunk).and_then(|()| to.flush()) {
+                        flag.store(true, Ordering::Release);
+                        return Err(error);
+                    }
                 }
-            }
-            Ok(())
-        })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), failed })
+                Ok(())
+            })?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            failed,
+        })
     }
 
     /// Whether nothing can be written any more.
