@@ -37,6 +37,8 @@ counters! {
     /// Parked threads beyond what a CPU's list holds: their park is taken to
     /// end at the next switch-in.
     ParkListFull = "park_list_full",
+    /// Transitions that found something impossible (the kinds follow).
+    AnomaliesSeen = "anomalies_seen",
     /// Impossible: switched in while already on a CPU.
     InWhileOn = "in_while_on",
     /// Impossible: switched out while not on a CPU.

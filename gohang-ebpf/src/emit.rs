@@ -3,6 +3,8 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::warn;
 use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Outcome, cause, sums};
 use gohang_common::counter::Counter;
 use gohang_common::hist;
@@ -39,9 +41,10 @@ pub fn count(counter: Counter) {
     }
 }
 
-/// Counts what the last transition found impossible.
+/// Counts what the last transition found impossible, and says so once in a
+/// while: the counter's 1st, 2nd, 4th ... time on a CPU.
 #[inline(always)]
-pub fn count_anomalies(thread: &Thread) {
+pub fn count_anomalies(ctx: &BtfTracePointContext, thread: &Thread) {
     let bits = reload(&thread.anomalies);
     if bits == 0 {
         return;
@@ -57,6 +60,21 @@ pub fn count_anomalies(thread: &Thread) {
     }
     if bits & anomaly::CLOCK_BACKWARDS != 0 {
         count(Counter::ClockBackwards);
+    }
+    let Some(total) = COUNTERS_MAP.get_ptr_mut(Counter::AnomaliesSeen as u32) else {
+        return;
+    };
+    // SAFETY: this CPU's word.
+    let before = unsafe {
+        let before = *total;
+        *total = before + 1;
+        before
+    };
+    if before & before.wrapping_add(1) == 0 {
+        warn!(
+            ctx,
+            "impossible sequence {} of thread {} in process {}", bits, thread.tid, thread.tgid
+        );
     }
 }
 

@@ -139,7 +139,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         let thread = find(task as u64);
         let lost = thread.is_none();
         if let Some(thread) = thread {
-            thread_ends(thread, at_ns);
+            thread_ends(&ctx, thread, at_ns);
             if last {
                 process_ends(thread, tgid, at_ns);
             }
@@ -172,10 +172,10 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// What the thread still had pending ends with it.
 #[inline(always)]
-fn thread_ends(thread: &mut Thread, at_ns: u64) {
+fn thread_ends(ctx: &BtfTracePointContext, thread: &mut Thread, at_ns: u64) {
     let shared = shared(thread.tgid);
     thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
-    emit::count_anomalies(thread);
+    emit::count_anomalies(ctx, thread);
     emit::add_running(thread);
     let private = thread.private;
     if private.sent_ns != 0 {

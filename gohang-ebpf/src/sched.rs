@@ -11,7 +11,7 @@ use gohang_common::thread::{classify, reload, state};
 use crate::emit;
 use crate::kernel::{Task, is_frozen, is_throttled, load, offset, setting};
 use crate::regs::in_own_handler;
-use crate::threads::{filtered, find_or_imply, refresh_group, shared};
+use crate::threads::{filtered, find_or_imply, find_or_read, refresh_group, shared};
 use crate::throttle::{look_at_one, park};
 
 /// `sched_switch(preempt, prev, next, prev_state)`: 5.18 and later, and vendor
@@ -24,6 +24,7 @@ pub fn sched_switch4(ctx: BtfTracePointContext) -> i32 {
     if traced_prev | traced_next {
         let prev_state: u32 = ctx.arg(3);
         switch(
+            &ctx,
             ctx.arg::<u32>(0) & 1 != 0,
             prev,
             next,
@@ -44,6 +45,7 @@ pub fn sched_switch3(ctx: BtfTracePointContext) -> i32 {
     if traced_prev | traced_next {
         let prev_state: u32 = load(prev, offset!(task_state));
         switch(
+            &ctx,
             ctx.arg::<u32>(0) & 1 != 0,
             prev,
             next,
@@ -67,6 +69,7 @@ fn traced(prev: Task, next: Task) -> (bool, bool) {
 
 #[inline(always)]
 fn switch(
+    ctx: &BtfTracePointContext,
     preempt: bool,
     prev: Task,
     next: Task,
@@ -77,10 +80,10 @@ fn switch(
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     if traced_prev {
-        switch_out(now, preempt, prev, prev_state);
+        switch_out(ctx, now, preempt, prev, prev_state);
     }
     if traced_next {
-        switch_in(now, next);
+        switch_in(ctx, now, next);
     }
 }
 
@@ -90,7 +93,7 @@ fn is_blocked(task: Task) -> bool {
 }
 
 #[inline(always)]
-fn switch_out(now: u64, preempt: bool, prev: Task, prev_state: u32) {
+fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, prev_state: u32) {
     let task = prev as u64;
     let Some(thread) = find_or_imply(task, state::ON_CPU) else {
         return;
@@ -105,11 +108,11 @@ fn switch_out(now: u64, preempt: bool, prev: Task, prev_state: u32) {
         park(task);
     }
     emit::add_running(thread);
-    emit::count_anomalies(thread);
+    emit::count_anomalies(ctx, thread);
 }
 
 #[inline(always)]
-fn switch_in(now: u64, next: Task) {
+fn switch_in(ctx: &BtfTracePointContext, now: u64, next: Task) {
     let task = next as u64;
     let Some(thread) = find_or_imply(task, state::RUNNABLE) else {
         return;
@@ -118,7 +121,7 @@ fn switch_in(now: u64, next: Task) {
     let shared = shared(thread.tgid);
     thread.switch_in(now, is_blocked(next), shared);
     emit::add_waits(thread);
-    emit::count_anomalies(thread);
+    emit::count_anomalies(ctx, thread);
 }
 
 /// `sched_waking(p)`.
@@ -126,21 +129,22 @@ fn switch_in(now: u64, next: Task) {
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let woken: Task = ctx.arg(0);
     if filtered(load(woken, offset!(task_tgid))) != FOREIGN {
-        wake(woken);
+        wake(&ctx, woken);
     }
     0
 }
 
 #[inline(always)]
-fn wake(woken: Task) {
+fn wake(ctx: &BtfTracePointContext, woken: Task) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(thread) = find_or_imply(woken as u64, state::INTERRUPTIBLE) else {
+    // Not necessarily asleep: one on its way to sleep is woken on its CPU.
+    let Some(thread) = find_or_read(woken as u64) else {
         return;
     };
     // Before 6.18 a thread is woken into a run queue that is out of quota and
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);
     thread.wake(now, parked, shared(thread.tgid));
-    emit::count_anomalies(thread);
+    emit::count_anomalies(ctx, thread);
 }

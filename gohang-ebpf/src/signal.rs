@@ -210,12 +210,12 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
     if filtered(tgid) == FOREIGN {
         return 0;
     }
-    deliver(tgid, ctx.arg::<usize>(2) as u64);
+    deliver(&ctx, tgid, ctx.arg::<usize>(2) as u64);
     0
 }
 
 #[inline(always)]
-fn deliver(tgid: u32, action: u64) {
+fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     // SAFETY: helpers without preconditions.
     let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
     let Some(thread) = find_or_imply(task, state::ON_CPU) else {
@@ -227,7 +227,7 @@ fn deliver(tgid: u32, action: u64) {
     let own = thread.own_handler != 0 && regs.orig_ax < 0;
     let shared = shared(tgid);
     thread.deliver(now, own, shared);
-    emit::count_anomalies(thread);
+    emit::count_anomalies(ctx, thread);
     emit::add_running(thread);
     let handler = probe::<u64>(action, offset!(ka_handler)).unwrap_or(0);
     // SIG_DFL is 0, SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h).
