@@ -67,13 +67,31 @@ const fn log2(value: u64) -> u32 {
 #[inline(always)]
 #[must_use]
 pub const fn slot(value: u64) -> u32 {
+    slot_at(value, exponent(value))
+}
+
+/// The first half of [`slot`]: position of the value's highest bit.
+#[inline(always)]
+#[must_use]
+pub const fn exponent(value: u64) -> u32 {
+    log2(value | 1)
+}
+
+/// The second half of [`slot`].
+///
+/// Apart from the first, so that kernel programs can put the exponent through
+/// a map in between: the verifier would follow each of its 64 values through
+/// everything that comes after.
+#[inline(always)]
+#[must_use]
+pub const fn slot_at(value: u64, exponent: u32) -> u32 {
     if value == 0 {
         return 0;
     }
     if value > 1 << 44 {
         return OVERFLOW_SLOT;
     }
-    let exponent = log2(value);
+    let exponent = exponent & 63;
     let mantissa = value << (63 - exponent);
     let mut bucket = exponent * BUCKETS_PER_OCTAVE;
     // Written out: a table would be read through a pointer that the verifier

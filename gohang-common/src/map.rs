@@ -90,6 +90,8 @@ pub struct Summary {
     pub parts_ns: [u64; crate::cause::CAUSES],
     /// Time on a CPU of all threads, ns.
     pub running_ns: u64,
+    /// The kernel side's scratch word; means nothing.
+    pub scratch: u64,
 }
 
 /// State of a traced process.
@@ -151,6 +153,6 @@ const _: () = {
     assert!(size_of::<SummaryKey>() == 24);
     assert!(size_of::<Moments>() == 32);
     assert!(size_of::<ProcessState>() == 32);
-    assert!(size_of::<Summary>() == 7 * 32 + (OUTCOMES + 1 + 5 + 1) * 8);
+    assert!(size_of::<Summary>() == 7 * 32 + (OUTCOMES + 1 + 5 + 1 + 1) * 8);
     assert!(filter::BLOCK.is_power_of_two());
 };

@@ -194,8 +194,17 @@ pub struct Thread {
     pub runqueue_ns: u64,
     /// Result of the last transition: `anomaly` bits.
     pub anomalies: u32,
+    /// State that the transition under way leads to.
+    next_state: u8,
+    /// SIGURG blocked as of the transition under way.
+    next_blocked: u8,
     /// Padding, zero.
-    pub pad2: u32,
+    pad2: [u8; 2],
+    /// First send of the process's shared signal, as of the transition under
+    /// way.
+    shared_sent_ns: u64,
+    /// The kernel side's scratch word; means nothing.
+    pub scratch: u64,
     /// The thread's private signal.
     pub private: Pending,
     /// Its episode's components.
@@ -320,10 +329,18 @@ fn absorb(
 }
 
 impl Thread {
-    /// Closes the open interval at `now`; it is `closed` then. `own_handler`
-    /// says that its own handler blocked the signal up to now.
+    /// Puts what a transition leads to into memory: see [`reload`].
     #[inline(always)]
-    fn close(&mut self, now: u64, own_handler: bool, shared: Shared) {
+    fn prepare(&mut self, state: u8, blocked: u8, shared: Shared) {
+        self.next_state = state;
+        self.next_blocked = blocked;
+        self.shared_sent_ns = shared.sent_ns;
+    }
+
+    /// Closes the open interval at `now`; it is `closed` then. `own_handler`
+    /// tells whether its own handler blocked the signal up to now.
+    #[inline(always)]
+    fn close(&mut self, now: u64) {
         self.anomalies |= (now < self.since_ns) as u32 * anomaly::CLOCK_BACKWARDS;
         self.previous = self.closed;
         let unpark_ns = reload(&self.unpark_ns);
@@ -337,7 +354,7 @@ impl Thread {
             },
             state: self.state,
             blocked: self.blocked,
-            own_handler: own_handler as u8,
+            own_handler: reload(&self.own_handler),
             estimate: self.estimate,
             pad: [0; 4],
         };
@@ -352,10 +369,11 @@ impl Thread {
                 &self.previous,
             );
         }
-        if shared.sent_ns != 0 {
+        let sent_ns = reload(&self.shared_sent_ns);
+        if sent_ns != 0 {
             self.anomalies |= absorb(
                 &mut self.shared_account,
-                shared.sent_ns,
+                sent_ns,
                 None,
                 &self.closed,
                 &self.previous,
@@ -364,13 +382,13 @@ impl Thread {
     }
 
     #[inline(always)]
-    fn open(&mut self, now: u64, state: u8, blocked: u8) {
+    fn open(&mut self, now: u64) {
         self.unpark_ns = 0;
         self.since_ns = now;
-        self.blocked = blocked;
+        self.blocked = reload(&self.next_blocked);
         self.guessed = 0;
         // Last: the wake-up and the unpark side look at it first.
-        self.state = state;
+        self.state = reload(&self.next_state);
     }
 
     #[inline(always)]
@@ -393,6 +411,8 @@ impl Thread {
         shared: Shared,
     ) {
         self.forget_results();
+        self.prepare(next, blocked as u8, shared);
+        self.own_handler = own_handler as u8;
         let guessed = reload(&self.guessed);
         if self.state != state::ON_CPU {
             if guessed == 0 {
@@ -400,18 +420,18 @@ impl Thread {
             }
             self.state = state::ON_CPU;
         }
-        self.own_handler = own_handler as u8;
-        self.close(now, own_handler, shared);
+        self.close(now);
         if guessed == 0 {
             self.ran_ns = now.wrapping_sub(self.closed.start_ns);
         }
-        self.open(now, next, blocked as u8);
+        self.open(now);
     }
 
     /// The thread gets a CPU. Results: `stall_ns`, `runqueue_ns`, `anomalies`.
     #[inline(always)]
     pub fn switch_in(&mut self, now: u64, blocked: bool, shared: Shared) {
         self.forget_results();
+        self.prepare(state::ON_CPU, blocked as u8, shared);
         let guessed = reload(&self.guessed);
         if self.state == state::ON_CPU {
             if guessed == 0 {
@@ -432,10 +452,9 @@ impl Thread {
                 ..Interval::default()
             };
         } else {
-            let own_handler = self.own_handler != 0;
-            self.close(now, own_handler, shared);
+            self.close(now);
         }
-        if !blocked {
+        if reload(&self.next_blocked) == 0 {
             self.own_handler = 0;
         }
         if guessed == 0 {
@@ -450,7 +469,7 @@ impl Thread {
                 self.stall_ns = now.wrapping_sub(start);
             }
         }
-        self.open(now, state::ON_CPU, blocked as u8);
+        self.open(now);
     }
 
     /// The thread is woken; `parked` says into a run queue that is out of
@@ -462,15 +481,15 @@ impl Thread {
         if !is_asleep(reload(&self.state)) {
             return;
         }
-        let own_handler = self.own_handler != 0;
-        self.close(now, own_handler, shared);
         let next = if parked {
             state::PARKED
         } else {
             state::RUNNABLE
         };
-        let blocked = reload(&self.closed.blocked);
-        self.open(now, next, blocked);
+        let blocked = reload(&self.blocked);
+        self.prepare(next, blocked, shared);
+        self.close(now);
+        self.open(now);
     }
 
     /// The thread takes a SIGURG: closes the running interval at `now`.
@@ -494,7 +513,8 @@ impl Thread {
     #[must_use]
     pub fn private_until(&self, now: u64) -> Account {
         let mut copy = *self;
-        copy.close(now, copy.own_handler != 0, Shared::default());
+        copy.shared_sent_ns = 0;
+        copy.close(now);
         copy.private_account
     }
 
@@ -503,7 +523,8 @@ impl Thread {
     #[must_use]
     pub fn shared_until(&self, now: u64, sent_ns: u64) -> Account {
         let mut copy = *self;
-        copy.close(now, copy.own_handler != 0, Shared { sent_ns });
+        copy.shared_sent_ns = sent_ns;
+        copy.close(now);
         copy.shared_account
     }
 }

@@ -6,7 +6,8 @@ const NONE: Shared = Shared { sent_ns: 0 };
 
 fn running(now: u64) -> Thread {
     let mut thread = Thread::default();
-    thread.open(now, state::ON_CPU, 0);
+    thread.prepare(state::ON_CPU, 0, NONE);
+    thread.open(now);
     thread
 }
 

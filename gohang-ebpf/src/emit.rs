@@ -8,7 +8,7 @@ use aya_log_ebpf::warn;
 use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Outcome, cause, sums};
 use gohang_common::counter::Counter;
 use gohang_common::hist;
-use gohang_common::map::{BucketKey, Moments, OUTCOMES, Summary, SummaryKey, series};
+use gohang_common::map::{BucketKey, Moments, Summary, SummaryKey, series};
 use gohang_common::record::{
     Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
 };
@@ -43,7 +43,7 @@ pub fn count(counter: Counter) {
 
 /// Counts what the last transition found impossible, and says so once in a
 /// while: the counter's 1st, 2nd, 4th ... time on a CPU.
-#[inline(always)]
+#[inline(never)]
 pub fn count_anomalies(ctx: &BtfTracePointContext, thread: &Thread) {
     let bits = reload(&thread.anomalies);
     if bits == 0 {
@@ -123,13 +123,15 @@ fn add_moment(moments: &mut Moments, value: u64) {
 }
 
 #[inline(always)]
-fn add_bucket(key: &SummaryKey, series: usize, value: u64) {
+fn add_bucket(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64) {
+    summary.scratch = u64::from(hist::exponent(value));
+    let exponent = reload(&summary.scratch) as u32;
     let bucket = BucketKey {
         process_start_ns: key.process_start_ns,
         cgroup_id: key.cgroup_id,
         tgid: key.tgid,
         series: series as u16,
-        slot: hist::slot(value) as u16,
+        slot: hist::slot_at(value, exponent) as u16,
     };
     if let Some(word) = BUCKETS.get_ptr_mut(&bucket) {
         atomic_add(word, 1);
@@ -146,13 +148,15 @@ fn add_bucket(key: &SummaryKey, series: usize, value: u64) {
 }
 
 /// Adds a value to a series of the thread's process and group.
-#[inline(always)]
+#[inline(never)]
 pub fn add_value(thread: &Thread, series: usize, value: u64) {
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        add_moment(&mut summary.series[series], value);
+        if let Some(moments) = summary.series.get_mut(series) {
+            add_moment(moments, value);
+        }
+        add_bucket(summary, &key, series, value);
     }
-    add_bucket(&key, series, value);
 }
 
 /// Adds the time on a CPU that the last transition ended.
@@ -197,18 +201,39 @@ pub struct End {
     pub sender_known: u8,
     /// 1 if sent to the process.
     pub process_directed: u8,
-    /// Goroutine interrupted, if known.
-    pub goid: Option<u64>,
+    /// Goroutine interrupted; valid with `goid_known`. Not an Option: what a
+    /// None leaves undefined may not be copied.
+    pub goid: u64,
+    /// 1 if the goroutine is known.
+    pub goid_known: u8,
     /// User instruction pointer, 0 if not delivered.
     pub pc: u64,
 }
 
+/// Whose components an episode has.
+#[derive(Clone, Copy)]
+pub enum Of {
+    /// None: nothing accounted for it.
+    Nobody,
+    /// The thread's private signal's.
+    Private,
+    /// The process's shared signal's, as of the thread.
+    Shared,
+}
+
 /// Sends an episode and adds it to the histograms.
-#[inline(always)]
-pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
+#[inline(never)]
+pub fn episode(thread: &mut Thread, of: Of, end: &End) {
+    let account = match of {
+        Of::Nobody => None,
+        Of::Private => Some(&thread.private_account),
+        Of::Shared => Some(&thread.shared_account),
+    };
     let parts = account.map(|account| &account.parts);
     let sums = parts.map(sums).unwrap_or_default();
-    let cause = cause(&sums);
+    // Through memory: the verifier would follow each cause apart.
+    thread.scratch = cause(&sums) as u64;
+    let cause = reload(&thread.scratch);
     let delivered = end.outcome.is_delivered();
     let latency = end.end_ns.wrapping_sub(end.sent_ns);
     if delivered && sums.total() != latency {
@@ -220,22 +245,23 @@ pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
 
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        let outcome = end.outcome as usize;
-        if outcome < OUTCOMES {
-            summary.outcomes[outcome] += 1;
+        let outcome = reload(&end.outcome) as usize;
+        if let Some(count) = summary.outcomes.get_mut(outcome) {
+            *count += 1;
         }
         summary.coalesced += u64::from(end.coalesced);
         if delivered {
-            add_moment(&mut summary.series[cause as usize & 7], latency);
+            let index = cause as usize;
+            if let Some(moments) = summary.series.get_mut(index) {
+                add_moment(moments, latency);
+            }
             summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
             summary.parts_ns[1] = summary.parts_ns[1].wrapping_add(sums.masked);
             summary.parts_ns[2] = summary.parts_ns[2].wrapping_add(sums.blocked);
             summary.parts_ns[3] = summary.parts_ns[3].wrapping_add(sums.runqueue);
             summary.parts_ns[4] = summary.parts_ns[4].wrapping_add(sums.running);
+            add_bucket(summary, &key, index, latency);
         }
-    }
-    if delivered {
-        add_bucket(&key, cause as usize, latency);
     }
 
     count(Counter::Seen);
@@ -252,7 +278,7 @@ pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
         (*record).sent_ns = end.sent_ns;
         (*record).end_ns = end.end_ns;
         copy_parts(&raw mut (*record).parts, parts);
-        (*record).goid = end.goid.unwrap_or(0);
+        (*record).goid = end.goid;
         (*record).pc = end.pc;
         (*record).cgroup_id = thread.cgroup_id;
         (*record).tgid = thread.tgid;
@@ -262,7 +288,7 @@ pub fn episode(thread: &Thread, account: Option<&Account>, end: &End) {
         (*record).outcome = end.outcome as u8;
         (*record).process_directed = end.process_directed;
         (*record).cause = cause as u8;
-        (*record).flags = if end.goid.is_some() { FLAG_GOID } else { 0 }
+        (*record).flags = if end.goid_known != 0 { FLAG_GOID } else { 0 }
             | if end.sender_known != 0 {
                 FLAG_SENDER
             } else {

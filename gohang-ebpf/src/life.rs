@@ -8,7 +8,7 @@ use gohang_common::map::filter;
 use gohang_common::record::ProcessEvent;
 use gohang_common::thread::{Thread, state};
 
-use crate::emit::{self, End};
+use crate::emit::{self, End, Of};
 use crate::kernel::{Task, load, offset, probe, setting};
 use crate::maps::{GO, PROCESSES, THREADS};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
@@ -187,10 +187,11 @@ fn thread_ends(ctx: &BtfTracePointContext, thread: &mut Thread, at_ns: u64) {
             sender_tgid: private.sender_tgid,
             sender_known: private.sender_known,
             process_directed: 0,
-            goid: None,
+            goid: 0,
+            goid_known: 0,
             pc: 0,
         };
-        emit::episode(thread, Some(&thread.private_account), &end);
+        emit::episode(thread, Of::Private, &end);
     }
 }
 
@@ -207,10 +208,11 @@ fn process_ends(thread: &mut Thread, tgid: u32, at_ns: u64) {
             sender_tgid: process.sender_tgid,
             sender_known: process.sender_known,
             process_directed: 1,
-            goid: None,
+            goid: 0,
+            goid_known: 0,
             pc: 0,
         };
-        emit::episode(thread, Some(&thread.shared_account), &end);
+        emit::episode(thread, Of::Shared, &end);
     }
 }
 

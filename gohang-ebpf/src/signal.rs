@@ -9,7 +9,7 @@ use gohang_common::counter::Counter;
 use gohang_common::map::filter::FOREIGN;
 use gohang_common::thread::{Thread, state};
 
-use crate::emit::{self, End};
+use crate::emit::{self, End, Of};
 use crate::kernel::{PF_EXITING, Task, load, offset, probe};
 use crate::maps::{GO, WINDOW};
 use crate::regs::{Regs, goroutine, user_regs};
@@ -97,7 +97,8 @@ fn undelivered(outcome: Outcome, sent_ns: u64, now: u64, process_directed: u8) -
         sender_tgid: 0,
         sender_known: 0,
         process_directed,
-        goid: None,
+        goid: 0,
+        goid_known: 0,
         pc: 0,
     }
 }
@@ -129,7 +130,7 @@ fn generate_private(target: Task, now: u64, outcome: i32, sender: Option<u32>) {
         let mut end = undelivered(Outcome::Ignored, now, now, 0);
         end.sender_tgid = sender_tgid;
         end.sender_known = sender_known;
-        emit::episode(thread, None, &end);
+        emit::episode(thread, Of::Nobody, &end);
         return;
     }
     let held = thread.private.sent_ns;
@@ -140,7 +141,7 @@ fn generate_private(target: Task, now: u64, outcome: i32, sender: Option<u32>) {
         end.sender_tgid = thread.private.sender_tgid;
         end.sender_known = thread.private.sender_known;
         let matches = thread.private_account.sent_ns == held;
-        emit::episode(thread, matches.then_some(&thread.private_account), &end);
+        emit::episode(thread, if matches { Of::Private } else { Of::Nobody }, &end);
     }
     let blocked = load::<u64>(target, offset!(task_blocked)) & SIGURG_BIT != 0;
     thread.private.coalesced = 0;
@@ -184,14 +185,14 @@ fn generate_shared(target: Task, tgid: u32, now: u64, outcome: i32, sender: Opti
             let mut end = undelivered(Outcome::Ignored, now, now, 1);
             end.sender_tgid = sender_tgid;
             end.sender_known = sender_known;
-            emit::episode(thread, None, &end);
+            emit::episode(thread, Of::Nobody, &end);
             return;
         }
         let mut end = undelivered(Outcome::ConsumedUnseen, held, now, 1);
         end.coalesced = process.coalesced;
         end.sender_tgid = process.sender_tgid;
         end.sender_known = process.sender_known;
-        emit::episode(thread, None, &end);
+        emit::episode(thread, Of::Nobody, &end);
     }
     process.coalesced = 0;
     process.sender_tgid = sender_tgid;
@@ -248,9 +249,10 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
 /// is dequeued before the process's shared one.
 #[inline(always)]
 fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, regs: &Regs) {
-    let goid = match unsafe_get_go(tgid) {
-        Some(offsets) => goroutine(task, regs, offsets),
-        None => None,
+    let goid = go_offsets(tgid).and_then(|offsets| goroutine(task, regs, offsets));
+    let (goid, goid_known) = match goid {
+        Some(goid) => (goid, 1),
+        None => (0, 0),
     };
     let private = thread.private;
     if private.sent_ns != 0 {
@@ -263,9 +265,10 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, r
             sender_known: private.sender_known,
             process_directed: 0,
             goid,
+            goid_known,
             pc: regs.ip,
         };
-        emit::episode(thread, Some(&thread.private_account), &end);
+        emit::episode(thread, Of::Private, &end);
         publish(&raw mut thread.private.sent_ns, 0);
         return;
     }
@@ -283,9 +286,10 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, r
             sender_known: process.sender_known,
             process_directed: 1,
             goid,
+            goid_known,
             pc: regs.ip,
         };
-        emit::episode(thread, Some(&thread.shared_account), &end);
+        emit::episode(thread, Of::Shared, &end);
         publish(&raw mut process.sent_ns, 0);
         return;
     }
@@ -299,7 +303,7 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, r
 }
 
 #[inline(always)]
-fn unsafe_get_go(tgid: u32) -> Option<&'static gohang_common::map::GoOffsets> {
+fn go_offsets(tgid: u32) -> Option<&'static gohang_common::map::GoOffsets> {
     // SAFETY: user space writes a process's offsets once.
     unsafe { GO.get(tgid) }
 }

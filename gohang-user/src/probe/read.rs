@@ -96,6 +96,7 @@ pub(crate) fn add_summary(to: &mut Summary, from: &Summary) {
         coalesced,
         parts_ns,
         running_ns,
+        scratch: _,
     } = from;
     for index in 0..series::COUNT {
         add_moments(&mut to.series[index], &series[index]);
