@@ -8,7 +8,8 @@ use crate::report::{Bucket, Distribution, Waits};
 
 /// Values above this lie in the last bucket, whatever they are: the upper edge
 /// of the kernel side's highest bucket.
-const OVERFLOW_NS: u64 = 1 << (gohang_common::hist::MAX_BUCKET / gohang_common::hist::BUCKETS_PER_OCTAVE);
+const OVERFLOW_NS: u64 =
+    1 << (gohang_common::hist::MAX_BUCKET / gohang_common::hist::BUCKETS_PER_OCTAVE);
 
 /// Number of values.
 #[must_use]
@@ -23,7 +24,13 @@ pub fn merge<'a>(parts: impl IntoIterator<Item = &'a [Bucket]>) -> Vec<Bucket> {
     for bucket in parts.into_iter().flatten() {
         *sums.entry((bucket.lo_ns, bucket.hi_ns)).or_default() += bucket.count;
     }
-    sums.into_iter().map(|((lo_ns, hi_ns), count)| Bucket { lo_ns, hi_ns, count }).collect()
+    sums.into_iter()
+        .map(|((lo_ns, hi_ns), count)| Bucket {
+            lo_ns,
+            hi_ns,
+            count,
+        })
+        .collect()
 }
 
 /// What was added since an earlier state of the same histogram.
@@ -35,8 +42,10 @@ pub fn since(
     before: &[Bucket],
     now: &[Bucket],
 ) -> Result<Vec<Bucket>, WentBack> {
-    let mut old: BTreeMap<(u64, u64), u64> =
-        before.iter().map(|bucket| ((bucket.lo_ns, bucket.hi_ns), bucket.count)).collect();
+    let mut old: BTreeMap<(u64, u64), u64> = before
+        .iter()
+        .map(|bucket| ((bucket.lo_ns, bucket.hi_ns), bucket.count))
+        .collect();
     let mut added = Vec::new();
     for bucket in now {
         let was = old.remove(&(bucket.lo_ns, bucket.hi_ns)).unwrap_or(0);
@@ -46,7 +55,11 @@ pub fn since(
         }
     }
     match old.into_values().find(|count| *count > 0) {
-        Some(before) => Err(WentBack { name, before, after: 0 }),
+        Some(before) => Err(WentBack {
+            name,
+            before,
+            after: 0,
+        }),
         None => Ok(added),
     }
 }
@@ -81,7 +94,9 @@ pub fn merge_distributions<'a>(
     Distribution {
         count,
         min_ns: all().filter_map(|part| part.min_ns).min(),
-        mean_ns: sum.checked_div(u128::from(count)).and_then(|mean| mean.try_into().ok()),
+        mean_ns: sum
+            .checked_div(u128::from(count))
+            .and_then(|mean| mean.try_into().ok()),
         p50_ns: quantile(&buckets, 500, max_ns),
         p90_ns: quantile(&buckets, 900, max_ns),
         p99_ns: quantile(&buckets, 990, max_ns),
@@ -132,9 +147,10 @@ pub fn octaves(buckets: &[Bucket]) -> Vec<Octave> {
         };
         *rows.entry(row).or_default() += bucket.count;
     }
-    let (Some(first), Some(last)) =
-        (rows.first_key_value().map(|row| *row.0), rows.last_key_value().map(|row| *row.0))
-    else {
+    let (Some(first), Some(last)) = (
+        rows.first_key_value().map(|row| *row.0),
+        rows.last_key_value().map(|row| *row.0),
+    ) else {
         return Vec::new();
     };
     (first..=last)
@@ -162,7 +178,11 @@ mod tests {
 
     fn bucket_of(value: u64, count: u64) -> Bucket {
         let slot = hist::slot(value);
-        Bucket { lo_ns: hist::lower(slot), hi_ns: hist::upper(slot).saturating_add(1), count }
+        Bucket {
+            lo_ns: hist::lower(slot),
+            hi_ns: hist::upper(slot).saturating_add(1),
+            count,
+        }
     }
 
     fn histogram(values: &[u64]) -> Vec<Bucket> {
@@ -177,7 +197,10 @@ mod tests {
         assert_eq!(quantile(&buckets, 500, Some(90_000_000)), Some(upper));
         assert_eq!(quantile(&buckets, 750, Some(90_000_000)), Some(upper));
         assert_eq!(quantile(&buckets, 751, Some(90_000_000)), Some(90_000_000));
-        assert_eq!(quantile(&buckets, 999, None), Some(hist::upper(hist::slot(90_000_000))));
+        assert_eq!(
+            quantile(&buckets, 999, None),
+            Some(hist::upper(hist::slot(90_000_000)))
+        );
         assert_eq!(quantile(&[], 500, None), None);
     }
 
@@ -187,7 +210,13 @@ mod tests {
         let now = histogram(&[5, 1000, 1000, 70]);
         let added = since("delivery", &before, &now).expect("it grew");
         assert_eq!(added, histogram(&[70, 1000]));
-        let back = |before, after| Err(WentBack { name: "delivery", before, after });
+        let back = |before, after| {
+            Err(WentBack {
+                name: "delivery",
+                before,
+                after,
+            })
+        };
         assert_eq!(since("delivery", &now, &before), back(2, 1));
         assert_eq!(since("delivery", &before, &[]), back(1, 0));
     }
@@ -195,8 +224,10 @@ mod tests {
     #[test]
     fn octaves_are_powers_of_two_without_gaps() {
         let rows = octaves(&histogram(&[0, 1, 2, 3, 4, 5, 17]));
-        let text: Vec<_> =
-            rows.iter().map(|row| (row.above_ns, row.up_to_ns, row.count)).collect();
+        let text: Vec<_> = rows
+            .iter()
+            .map(|row| (row.above_ns, row.up_to_ns, row.count))
+            .collect();
         assert_eq!(
             text,
             [
@@ -210,7 +241,14 @@ mod tests {
             ]
         );
         let over = octaves(&histogram(&[u64::MAX]));
-        assert_eq!(over, [Octave { above_ns: Some(1 << 44), up_to_ns: None, count: 1 }]);
+        assert_eq!(
+            over,
+            [Octave {
+                above_ns: Some(1 << 44),
+                up_to_ns: None,
+                count: 1
+            }]
+        );
         assert_eq!(octaves(&[]), []);
     }
 
@@ -226,7 +264,10 @@ mod tests {
         };
         let (a, b) = (part(&[100, 300]), part(&[8000]));
         let all = merge_distributions([&a, &b, &Distribution::default()]);
-        assert_eq!((all.count, all.min_ns, all.mean_ns), (3, Some(100), Some(2800)));
+        assert_eq!(
+            (all.count, all.min_ns, all.mean_ns),
+            (3, Some(100), Some(2800))
+        );
         assert_eq!(all.max_ns, Some(8000));
         assert_eq!(all.p50_ns, Some(hist::upper(hist::slot(300))));
         assert_eq!(all.p999_ns, Some(8000));

@@ -11,7 +11,10 @@ use crate::process::escape;
 pub fn episode_line(episode: &Episode, window_start_ns: u64, cgroup: Option<&str>) -> String {
     // Episodes from before the window do not exist; were there one, its
     // absolute time shows it.
-    let at = episode.sent_ns.checked_sub(window_start_ns).unwrap_or(episode.sent_ns);
+    let at = episode
+        .sent_ns
+        .checked_sub(window_start_ns)
+        .unwrap_or(episode.sent_ns);
     let mut line = format!(
         "{:>5}.{:06}  {} (pid {} tid {})",
         at / 1_000_000_000,
@@ -40,7 +43,11 @@ pub fn episode_line(episode: &Episode, window_start_ns: u64, cgroup: Option<&str
         1 => line.push_str("; 1 more send absorbed"),
         n => line.push_str(&format!("; {n} more sends absorbed")),
     }
-    let to = if episode.process_directed { " to the process" } else { "" };
+    let to = if episode.process_directed {
+        " to the process"
+    } else {
+        ""
+    };
     line.push_str(&match episode.sender_pid {
         Some(pid) if pid == episode.process.pid && to.is_empty() => String::new(),
         Some(pid) => format!("; sent by pid {pid}{to}"),
@@ -59,7 +66,11 @@ fn parts(episode: &Episode) -> String {
         Some(kind) => format!("blocked ({kind})"),
         None => "blocked".to_owned(),
     };
-    let throttled = if episode.estimate { "throttled about" } else { "throttled" };
+    let throttled = if episode.estimate {
+        "throttled about"
+    } else {
+        "throttled"
+    };
     let mut parts = [
         (sums.throttled, throttled),
         (sums.masked, "masked"),
@@ -88,7 +99,10 @@ mod tests {
         let base = sample::episode();
         let quick = Episode {
             end_ns: base.sent_ns + 6_400,
-            parts: Sums { running: 6_400, ..Sums::default() },
+            parts: Sums {
+                running: 6_400,
+                ..Sums::default()
+            },
             blocked_kinds: BlockedKinds::default(),
             cause: Cause::Running,
             goid: None,
@@ -115,7 +129,10 @@ mod tests {
                     process_directed: true,
                     coalesced: 1,
                     estimate: true,
-                    parts: Sums { throttled: 6_400, ..Sums::default() },
+                    parts: Sums {
+                        throttled: 6_400,
+                        ..Sums::default()
+                    },
                     ..quick.clone()
                 },
                 None,

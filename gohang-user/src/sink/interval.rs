@@ -123,8 +123,15 @@ impl IntervalProcess {
         // What is pending now is a level, not a count that grows.
         let pending_name = Outcome::PendingAtEnd.name();
         let mut outcomes = BTreeMap::new();
-        for (name, count) in now.outcomes.iter().filter(|(name, _)| *name != pending_name) {
-            let was = before.and_then(|process| process.outcomes.get(name)).copied().unwrap_or(0);
+        for (name, count) in now
+            .outcomes
+            .iter()
+            .filter(|(name, _)| *name != pending_name)
+        {
+            let was = before
+                .and_then(|process| process.outcomes.get(name))
+                .copied()
+                .unwrap_or(0);
             outcomes.insert(name.clone(), growth("outcome", was, *count)?);
         }
         let mut causes = BTreeMap::new();
@@ -187,11 +194,7 @@ impl IntervalCause {
 
 /// The longest of what was added: exact if the record grew, else the upper edge
 /// of the highest bucket that grew, capped at the record.
-fn longest(
-    added: &[crate::report::Bucket],
-    before: Option<u64>,
-    now: Option<u64>,
-) -> Option<u64> {
+fn longest(added: &[crate::report::Bucket], before: Option<u64>, now: Option<u64>) -> Option<u64> {
     let edge = quantile(added, 1000, now)?;
     if now > before { now } else { Some(edge) }
 }
@@ -205,9 +208,15 @@ mod tests {
     fn the_first_interval_is_everything_so_far() {
         let report = sample::report();
         let first = Interval::between(None, &report).expect("a first one");
-        assert_eq!((first.at_ns, first.length_ns), (10_000_000_000, 8_200_000_000));
+        assert_eq!(
+            (first.at_ns, first.length_ns),
+            (10_000_000_000, 8_200_000_000)
+        );
         let process = &first.processes[0];
-        assert_eq!((process.pid, process.episodes, process.coalesced), (1234, 93, 3));
+        assert_eq!(
+            (process.pid, process.episodes, process.coalesced),
+            (1234, 93, 3)
+        );
         assert_eq!(process.max_ns, Some(88_000_000));
         assert_eq!(process.p50_ns, report.processes[0].delivery.p50_ns);
         assert_eq!(process.stall_ns, report.processes[0].stall.total_ns);

@@ -63,7 +63,6 @@ impl Formatter for AsciiCompact {
     }
 }
 
-
 struct AsciiPretty<'a>(PrettyFormatter<'a>);
 
 macro_rules! delegate {

@@ -101,7 +101,11 @@ impl<'a> EpisodeLine<'a> {
             start_ns: episode.process.start_ns,
             comm: name(&episode.comm),
             goid: episode.goid,
-            directed: if episode.process_directed { Directed::Process } else { Directed::Thread },
+            directed: if episode.process_directed {
+                Directed::Process
+            } else {
+                Directed::Thread
+            },
             sender_pid: episode.sender_pid,
             sent_ns: episode.sent_ns,
             delivered_ns: delivered.then_some(episode.end_ns),
@@ -175,7 +179,11 @@ mod tests {
     use serde_json::Value;
 
     fn parse(out: &[u8]) -> Value {
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+        assert_eq!(
+            out.iter().filter(|byte| **byte == b'\n').count(),
+            1,
+            "one line"
+        );
         serde_json::from_slice(out).expect("JSON")
     }
 
@@ -196,7 +204,10 @@ mod tests {
 
     #[test]
     fn an_undelivered_one_has_nulls() {
-        for outcome in Outcome::ALL.into_iter().filter(|outcome| !outcome.is_delivered()) {
+        for outcome in Outcome::ALL
+            .into_iter()
+            .filter(|outcome| !outcome.is_delivered())
+        {
             let episode = Episode {
                 outcome,
                 goid: None,
@@ -210,7 +221,14 @@ mod tests {
             let line = parse(&out);
             assert_eq!(line["outcome"], outcome.name());
             assert_eq!(line["directed"], "process");
-            for field in ["delivered_ns", "latency_ns", "cause", "goid", "sender_pid", "cgroup"] {
+            for field in [
+                "delivered_ns",
+                "latency_ns",
+                "cause",
+                "goid",
+                "sender_pid",
+                "cgroup",
+            ] {
                 assert_eq!(line.get(field), Some(&Value::Null), "{field}");
             }
         }
@@ -220,19 +238,40 @@ mod tests {
     fn the_largest_kind_of_blocked_time_is_named() {
         let none = BlockedKinds::default();
         assert_eq!(largest_kind(&none), None);
-        assert_eq!(largest_kind(&BlockedKinds { interruptible: 1, ..none }), Some("interruptible"));
-        let two = BlockedKinds { interruptible: 5, uninterruptible: 6, ..none };
+        assert_eq!(
+            largest_kind(&BlockedKinds {
+                interruptible: 1,
+                ..none
+            }),
+            Some("interruptible")
+        );
+        let two = BlockedKinds {
+            interruptible: 5,
+            uninterruptible: 6,
+            ..none
+        };
         assert_eq!(largest_kind(&two), Some("uninterruptible"));
-        let tie = BlockedKinds { interruptible: 5, frozen: 5, ..none };
+        let tie = BlockedKinds {
+            interruptible: 5,
+            frozen: 5,
+            ..none
+        };
         assert_eq!(largest_kind(&tie), Some("frozen"));
     }
 
     #[test]
     fn hostile_names_are_harmless() {
-        let episode = Episode { comm: b"\x1b[31m\"\xff\xe2\x80\xae".to_vec(), ..sample::episode() };
+        let episode = Episode {
+            comm: b"\x1b[31m\"\xff\xe2\x80\xae".to_vec(),
+            ..sample::episode()
+        };
         let mut out = Vec::new();
         write_episode(&mut out, &episode, Some("/a\u{9b}\n"));
-        assert!(out[..out.len() - 1].iter().all(|byte| (0x20..0x7f).contains(byte)));
+        assert!(
+            out[..out.len() - 1]
+                .iter()
+                .all(|byte| (0x20..0x7f).contains(byte))
+        );
         let line = parse(&out);
         assert_eq!(line["comm"], "\\x1b[31m\"\\xff\\u{202e}");
         // A path stays exact, for joining.
@@ -247,12 +286,18 @@ mod tests {
         assert_eq!(parse(&out)["type"], "alert");
         assert_eq!(parse(&out)["rule"], "slow-delivery");
         out.clear();
-        write_interval(&mut out, &Interval::between(None, &report).expect("a first one"));
+        write_interval(
+            &mut out,
+            &Interval::between(None, &report).expect("a first one"),
+        );
         assert_eq!(parse(&out)["type"], "interval");
         out.clear();
         write_end(&mut out, &report);
         let end = parse(&out);
-        assert_eq!((&end["type"], &end["schema_version"]), (&"end".into(), &1.into()));
+        assert_eq!(
+            (&end["type"], &end["schema_version"]),
+            (&"end".into(), &1.into())
+        );
         let back: Report = serde_json::from_value(end).expect("a report");
         assert_eq!(back, report);
     }

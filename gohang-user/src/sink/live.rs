@@ -30,7 +30,10 @@ impl Live {
     /// A view that has drawn nothing yet.
     #[must_use]
     pub fn new(colour: bool) -> Self {
-        Self { style: Style { colour }, drawn: 0 }
+        Self {
+            style: Style { colour },
+            drawn: 0,
+        }
     }
 
     /// What to write for an interval: `report` is the one that ends it. With a
@@ -81,11 +84,15 @@ impl Live {
     }
 
     fn lines(&self, interval: &Interval, report: &Report, width: usize) -> Vec<String> {
-        let overall: HashMap<(u32, u64), &Process> =
-            report.processes.iter().map(|p| ((p.pid, p.start_ns), p)).collect();
+        let overall: HashMap<(u32, u64), &Process> = report
+            .processes
+            .iter()
+            .map(|p| ((p.pid, p.start_ns), p))
+            .collect();
         let mut table = Table::new(&[
             ("process", Align::Left),
             ("sent/s", Align::Right),
+            ("pending", Align::Right),
             ("median", Align::Right),
             ("p99", Align::Right),
             ("longest", Align::Right),
@@ -116,13 +123,14 @@ impl Live {
     }
 }
 
-fn row(process: &IntervalProcess, length_ns: u64, all: Option<&Process>) -> [String; 11] {
+fn row(process: &IntervalProcess, length_ns: u64, all: Option<&Process>) -> [String; 12] {
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
     // What is still pending was sent at some time, not in this interval.
     let sends = process.outcomes.values().sum::<u64>() + process.coalesced;
     [
         format!("{} {}", process.pid, escape(&process.comm)),
         rate(sends, length_ns).unwrap_or_else(|| "-".to_owned()),
+        process.pending.to_string(),
         duration_or_dash(process.p50_ns),
         duration_or_dash(process.p99_ns),
         duration_or_dash(process.max_ns),
@@ -142,7 +150,10 @@ mod tests {
 
     fn interval() -> (Interval, Report) {
         let report = sample::report();
-        (Interval::between(None, &report).expect("a first one"), report)
+        (
+            Interval::between(None, &report).expect("a first one"),
+            report,
+        )
     }
 
     #[test]
@@ -150,7 +161,15 @@ mod tests {
         let (interval, report) = interval();
         let mut live = Live::new(false);
         let frame = live.frame(&interval, &report, None);
-        assert_eq!(frame, "");
+        assert_eq!(
+            frame,
+            "\
+8.20 s: the last 8.20 s | since the start
+process      sent/s  pending  median    p99  longest  quota  queue  | all    p99  longest  quota
+1234 server      12        0  6.9 us  88 ms    88 ms   78 %    2 %   | 93  88 ms    88 ms   78 %
+99 idle           0        0       -      -        -      -      -    | 0      -        -      -
+"
+        );
         assert_eq!(live.frame(&interval, &report, None), frame);
         assert_eq!(live.erase(), "");
     }
@@ -159,13 +178,29 @@ mod tests {
     fn a_terminal_is_redrawn_in_place() {
         let (interval, report) = interval();
         let mut live = Live::new(false);
-        let size = Some(TerminalSize { columns: 50, lines: 24 });
+        let size = Some(TerminalSize {
+            columns: 50,
+            lines: 24,
+        });
         let first = live.frame(&interval, &report, size);
         assert!(!first.contains('\x1b'));
         assert_eq!(first.lines().count(), 4);
-        assert!(first.lines().all(|line| line.chars().count() <= 50), "{first}");
-        assert_eq!(live.frame(&interval, &report, size), format!("\x1b[4F\x1b[J{first}"));
-        let low = live.frame(&interval, &report, Some(TerminalSize { columns: 90, lines: 4 }));
+        assert!(
+            first.lines().all(|line| line.chars().count() <= 50),
+            "{first}"
+        );
+        assert_eq!(
+            live.frame(&interval, &report, size),
+            format!("\x1b[4F\x1b[J{first}")
+        );
+        let low = live.frame(
+            &interval,
+            &report,
+            Some(TerminalSize {
+                columns: 90,
+                lines: 4,
+            }),
+        );
         assert!(low.ends_with("\n... 2 lines more\n"), "{low}");
         assert_eq!(live.erase(), "\x1b[3F\x1b[J");
         assert_eq!(live.erase(), "");
@@ -177,8 +212,15 @@ mod tests {
         interval.loss.ring_full = 5;
         interval.processes[0].comm = "\x1b[2J".to_owned();
         let frame = Live::new(false).frame(&interval, &report, None);
-        assert!(frame.contains("ring full 5") && frame.contains("1234 \\x1b[2J"), "{frame}");
+        assert!(
+            frame.contains("ring full 5") && frame.contains("1234 \\x1b[2J"),
+            "{frame}"
+        );
         interval.processes.clear();
-        assert!(Live::new(false).frame(&interval, &report, None).contains("no process yet"));
+        assert!(
+            Live::new(false)
+                .frame(&interval, &report, None)
+                .contains("no process yet")
+        );
     }
 }

@@ -45,7 +45,10 @@ pub fn loss_lines(report: &Report) -> Vec<String> {
     let mut lines = vec![loss_line(loss)];
     let imbalances = loss.imbalances();
     if !imbalances.is_empty() {
-        lines.push(format!("loss identity broken: {}, please report", imbalances.join("; ")));
+        lines.push(format!(
+            "loss identity broken: {}, please report",
+            imbalances.join("; ")
+        ));
     }
     if loss.ring_full + loss.output_dropped > 0 {
         lines.push(format!(
@@ -88,8 +91,10 @@ mod tests {
         let report = sample::report();
         assert_eq!(
             loss_lines(&report),
-            ["loss: seen 95 = submitted 95 + ring full 0 + map full 0; received 95 = decoded 95 + \
-              rejected 0; emitted 95 + dropped 0"]
+            [
+                "loss: seen 95 = submitted 95 + ring full 0 + map full 0; received 95 = decoded 95 + \
+              rejected 0; emitted 95 + dropped 0"
+            ]
         );
     }
 
@@ -101,8 +106,13 @@ mod tests {
         report.impossible.insert("sum_mismatch".to_owned(), 2);
         report.impossible.insert("in_while_on".to_owned(), 0);
         let lines = loss_lines(&report);
-        assert!(lines[0].starts_with("loss: seen 95 != submitted 90 + ring full 4"), "{lines:?}");
-        assert!(lines[1].contains("95 != 94") && lines[1].contains("submitted = received: 90 != 95"));
+        assert!(
+            lines[0].starts_with("loss: seen 95 != submitted 90 + ring full 4"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].contains("95 != 94") && lines[1].contains("submitted = received: 90 != 95")
+        );
         assert!(lines[2].starts_with("4 episodes are missing"));
         assert_eq!(lines[3], "impossible: sum_mismatch 2, please report");
         assert_eq!(lines.len(), 4);

@@ -40,7 +40,10 @@ mod tests {
     fn only_a_closed_pipe_is_forgiven() {
         let error = |kind| Err(io::Error::from(kind));
         assert_eq!(tolerate_closed(Ok(())).expect("fine"), Written::Yes);
-        assert_eq!(tolerate_closed(error(io::ErrorKind::BrokenPipe)).expect("fine"), Written::Closed);
+        assert_eq!(
+            tolerate_closed(error(io::ErrorKind::BrokenPipe)).expect("fine"),
+            Written::Closed
+        );
         assert!(tolerate_closed(error(io::ErrorKind::StorageFull)).is_err());
     }
 
@@ -48,6 +51,9 @@ mod tests {
     fn a_real_closed_pipe_is_recognised() {
         let (reader, mut writer) = io::pipe().expect("a pipe");
         drop(reader);
-        assert_eq!(tolerate_closed(writer.write_all(b"x")).expect("fine"), Written::Closed);
+        assert_eq!(
+            tolerate_closed(writer.write_all(b"x")).expect("fine"),
+            Written::Closed
+        );
     }
 }

@@ -55,8 +55,10 @@ pub(crate) fn waits(values: &[(u64, u64)]) -> Waits {
 
 /// Causes of `(cause, count, total, longest)`; the others are zero.
 pub(crate) fn causes(given: &[(Cause, u64, u64, u64)]) -> BTreeMap<String, CauseShare> {
-    let mut causes: BTreeMap<String, CauseShare> =
-        Cause::ALL.iter().map(|cause| (cause.name().to_owned(), CauseShare::default())).collect();
+    let mut causes: BTreeMap<String, CauseShare> = Cause::ALL
+        .iter()
+        .map(|cause| (cause.name().to_owned(), CauseShare::default()))
+        .collect();
     for (cause, count, total_ns, max) in given {
         let share = CauseShare {
             count: *count,
@@ -145,8 +147,14 @@ pub(crate) fn report() -> Report {
         gohang_version: "0.1.0".to_owned(),
         kernel: "6.18.5".to_owned(),
         clock: Clock {
-            start: Moment { mono_ns: 1_800_000_000, wall_ns: 1_790_000_000_000_000_000 },
-            end: Moment { mono_ns: 10_000_000_000, wall_ns: 1_790_000_008_200_000_000 },
+            start: Moment {
+                mono_ns: 1_800_000_000,
+                wall_ns: 1_790_000_000_000_000_000,
+            },
+            end: Moment {
+                mono_ns: 10_000_000_000,
+                wall_ns: 1_790_000_008_200_000_000,
+            },
         },
         probe_set: vec![
             Hook {
@@ -218,7 +226,10 @@ pub(crate) fn report() -> Report {
 /// An episode of [`process`]: 88 ms, out of quota.
 pub(crate) fn episode() -> Episode {
     Episode {
-        process: ProcessId { pid: 1234, start_ns: 77 },
+        process: ProcessId {
+            pid: 1234,
+            start_ns: 77,
+        },
         tid: 1240,
         comm: b"server".to_vec(),
         goid: Some(17),
@@ -236,7 +247,10 @@ pub(crate) fn episode() -> Episode {
             runqueue: 1_000_000,
             running: 400_000,
         },
-        blocked_kinds: BlockedKinds { stopped: 600_000, ..BlockedKinds::default() },
+        blocked_kinds: BlockedKinds {
+            stopped: 600_000,
+            ..BlockedKinds::default()
+        },
         cause: Cause::Throttled,
         estimate: false,
         cgroup_id: Some(42),

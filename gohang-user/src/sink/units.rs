@@ -82,11 +82,12 @@ pub fn rate(count: u64, ns: u64) -> Option<String> {
 #[must_use]
 pub fn cpus(cpus: f64) -> String {
     let text = format!("{cpus:.3}");
-    text.strip_suffix('0').map_or_else(|| text.clone(), str::to_owned)
+    text.strip_suffix('0')
+        .map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// Relative change from `a` to `b`: `+12 %`, `-50 %`, `x14` from the eightfold
-/// on, `0 %`; `-` where there is none.
+/// Relative change from `a` to `b`: `+12 %`, `-50 %`, `0 %`, `x14` and `x1/14`
+/// from the eightfold on; `-` where there is none.
 #[must_use]
 pub fn change(a: Option<u64>, b: Option<u64>) -> String {
     match (a, b) {
@@ -96,10 +97,17 @@ pub fn change(a: Option<u64>, b: Option<u64>) -> String {
             let ratio = b as f64 / a as f64;
             if ratio >= 8.0 {
                 format!("x{ratio:.0}")
+            } else if b > 0 && ratio <= 0.125 {
+                // Never -100 %: that is for what is gone.
+                format!("x1/{:.0}", ratio.recip())
             } else {
                 let value = (ratio - 1.0) * 100.0;
                 // A change too small for a whole per cent is still one.
-                if value.abs() < 0.95 { format!("{value:+.1} %") } else { format!("{value:+.0} %") }
+                if value.abs() < 0.95 {
+                    format!("{value:+.1} %")
+                } else {
+                    format!("{value:+.0} %")
+                }
             }
         }
         _ => "-".to_owned(),
@@ -160,7 +168,12 @@ mod tests {
         assert_eq!(rate(1, 80_000_000_000).as_deref(), Some("<0.1"));
         assert_eq!(rate(0, 1).as_deref(), Some("0"));
         assert_eq!(rate(1, 0), None);
-        for (value, want) in [(0.2, "0.20"), (0.03, "0.03"), (0.015, "0.015"), (2.0, "2.00")] {
+        for (value, want) in [
+            (0.2, "0.20"),
+            (0.03, "0.03"),
+            (0.015, "0.015"),
+            (2.0, "2.00"),
+        ] {
             assert_eq!(cpus(value), want);
         }
         for (a, b, want) in [
@@ -171,6 +184,8 @@ mod tests {
             (Some(100), Some(112), "+12 %"),
             (Some(1000), Some(1001), "+0.1 %"),
             (Some(100), Some(1400), "x14"),
+            (Some(88_000_000), Some(6_400), "x1/13750"),
+            (Some(800), Some(100), "x1/8"),
             (None, Some(1), "-"),
             (Some(1), None, "-"),
         ] {

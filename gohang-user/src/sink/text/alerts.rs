@@ -9,7 +9,10 @@ use crate::report::{Alert, Severity};
 use crate::sink::units::duration;
 
 pub(super) fn lines(alerts: &[Alert], options: &TextOptions) -> Vec<String> {
-    let mut lines: Vec<String> = alerts.iter().flat_map(|alert| alert_lines(alert, options)).collect();
+    let mut lines: Vec<String> = alerts
+        .iter()
+        .flat_map(|alert| alert_lines(alert, options))
+        .collect();
     if !lines.is_empty() {
         lines.push(String::new());
     }
@@ -31,17 +34,26 @@ fn alert_lines(alert: &Alert, options: &TextOptions) -> Vec<String> {
     if let Some(goid) = alert.goid {
         target.push_str(&format!(" goroutine {goid}"));
     }
-    let times = if alert.count > 1 { format!(", {} times", alert.count) } else { String::new() };
+    let times = if alert.count > 1 {
+        format!(", {} times", alert.count)
+    } else {
+        String::new()
+    };
     let first = format!(
         "{word}: {} ({target}): {}{times}, since {}",
         escape(&alert.rule),
         escape(&alert.headline),
         escape(&alert.wall)
     );
-    let mut lines: Vec<String> =
-        wrap(&first, "", 2, options.width).iter().map(|line| paint(style, line)).collect();
-    let evidence: Vec<String> =
-        alert.evidence.iter().filter_map(|(name, value)| evidence(name, value)).collect();
+    let mut lines: Vec<String> = wrap(&first, "", 2, options.width)
+        .iter()
+        .map(|line| paint(style, line))
+        .collect();
+    let evidence: Vec<String> = alert
+        .evidence
+        .iter()
+        .filter_map(|(name, value)| evidence(name, value))
+        .collect();
     if !evidence.is_empty() {
         lines.extend(wrap(&evidence.join(", "), "  evidence: ", 4, options.width));
     }

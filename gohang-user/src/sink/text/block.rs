@@ -30,18 +30,30 @@ pub(super) fn delivery(delivery: &Distribution, options: &TextOptions) -> Vec<St
         duration_or_dash(delivery.max_ns),
     );
     let mut lines = wrap(&text, "  ", INDENT + 2, options.width);
-    lines.extend(histogram(&delivery.buckets, INDENT, options.width, options.style()));
+    lines.extend(histogram(
+        &delivery.buckets,
+        INDENT,
+        options.width,
+        options.style(),
+    ));
     lines
 }
 
-/// Every cause with a share, in the order that settles their ties.
-pub(super) fn causes(causes: &BTreeMap<String, CauseShare>, options: &TextOptions) -> Vec<String> {
+/// What is kept by cause, in the order that settles their ties; names that are
+/// none of ours come last.
+pub(crate) fn by_cause<T>(causes: &BTreeMap<String, T>) -> Vec<(&String, &T)> {
     let known = |name: &str| Cause::ALL.iter().any(|cause| cause.name() == name);
-    let in_order = Cause::ALL
+    Cause::ALL
         .iter()
         .filter_map(|cause| causes.get_key_value(cause.name()))
-        .chain(causes.iter().filter(|(name, _)| !known(name)));
-    let rows: Vec<_> = in_order.filter(|(_, s)| s.count > 0 || s.total_ns > 0).collect();
+        .chain(causes.iter().filter(|(name, _)| !known(name)))
+        .collect()
+}
+
+/// Every cause that has a share, as a table.
+pub(super) fn causes(causes: &BTreeMap<String, CauseShare>, options: &TextOptions) -> Vec<String> {
+    let mut rows = by_cause(causes);
+    rows.retain(|(_, share)| share.count > 0 || share.total_ns > 0);
     if rows.is_empty() {
         return Vec::new();
     }
@@ -52,10 +64,10 @@ pub(super) fn causes(causes: &BTreeMap<String, CauseShare>, options: &TextOption
         all => percent(part as f64 / all as f64),
     };
     let mut table = Table::new(&[
-        ("main cause", Align::Left),
+        ("cause", Align::Left),
         ("signals", Align::Right),
         ("share", Align::Right),
-        ("delay in all", Align::Right),
+        ("time in all", Align::Right),
         ("share", Align::Right),
         ("longest", Align::Right),
     ]);
@@ -92,7 +104,12 @@ pub(super) fn stalls(stall: &Waits, options: &TextOptions) -> Vec<String> {
     }
     let text = format!("out of quota: {}", waits(stall, "stalls"));
     let mut lines = wrap(&text, "  ", INDENT + 2, options.width);
-    lines.extend(histogram(&stall.buckets, INDENT, options.width, options.style()));
+    lines.extend(histogram(
+        &stall.buckets,
+        INDENT,
+        options.width,
+        options.style(),
+    ));
     lines
 }
 

@@ -26,9 +26,16 @@ fn group_block(report: &Report, group: &Cgroup, options: &TextOptions) -> Vec<St
         None if group.id == 0 => "autogroup (no control group)".to_owned(),
         None => format!("control group {} (gone)", group.id),
     };
-    let mut lines: Vec<String> =
-        wrap(&title, "", 2, options.width).iter().map(|l| options.style().title(l)).collect();
-    lines.extend(wrap(&headline(report, group), "  ", block::INDENT, options.width));
+    let mut lines: Vec<String> = wrap(&title, "", 2, options.width)
+        .iter()
+        .map(|l| options.style().title(l))
+        .collect();
+    lines.extend(wrap(
+        &headline(report, group),
+        "  ",
+        block::INDENT,
+        options.width,
+    ));
     lines.extend(block::delivery(&group.delivery, options));
     lines.extend(block::stalls(&group.stall, options));
     if let Some(spans) = group.spans.as_ref().filter(|spans| spans.count > 0) {
@@ -56,7 +63,11 @@ fn headline(report: &Report, group: &Cgroup) -> String {
         _ if group.stall.count > 0 => "quota unknown".to_owned(),
         _ => "no quota".to_owned(),
     };
-    if let Some(owner) = group.limit_owner.as_ref().filter(|o| Some(*o) != group.path.as_ref()) {
+    if let Some(owner) = group
+        .limit_owner
+        .as_ref()
+        .filter(|o| Some(*o) != group.path.as_ref())
+    {
         text.push_str(&format!(", set by {}", escape(owner)));
     }
     text.push_str(": ");
@@ -81,12 +92,19 @@ fn headline(report: &Report, group: &Cgroup) -> String {
         .take(SHOWN)
         .map(|pid| {
             let process = report.processes.iter().find(|process| process.pid == *pid);
-            process.map_or_else(|| pid.to_string(), |p| format!("{} ({pid})", escape(&p.comm)))
+            process.map_or_else(
+                || pid.to_string(),
+                |p| format!("{} ({pid})", escape(&p.comm)),
+            )
         })
         .collect();
     if !names.is_empty() {
         let more = group.pids.len() - names.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         text.push_str(&format!("; processes: {}{more}", names.join(", ")));
     }
     text

@@ -7,7 +7,8 @@ use crate::process::escape;
 use crate::report::{CauseShare, Clock, Process};
 use crate::sink::units::{cpus, duration, percent, rate};
 
-/// A run-queue share from which on waiting for a CPU is worth a word of its own.
+/// A share from which on a side effect (waiting for a CPU, absorbed sends) is
+/// worth a word of its own.
 const NOTABLE_SHARE: f64 = 0.1;
 
 /// The headline of a process. A delivery longer than `slow_ns` is slow.
@@ -25,13 +26,19 @@ pub fn headline(process: &Process, clock: &Clock, slow_ns: u64) -> String {
 #[must_use]
 pub fn traced_ns(process: &Process, clock: &Clock) -> u64 {
     let begin = process.traced_since_ns.max(clock.start.mono_ns);
-    let end = process.ended_ns.unwrap_or(clock.end.mono_ns).min(clock.end.mono_ns);
+    let end = process
+        .ended_ns
+        .unwrap_or(clock.end.mono_ns)
+        .min(clock.end.mono_ns);
     end.saturating_sub(begin)
 }
 
 /// What it is and what limits it: `go1.27.3, quota 0.20 CPU`.
 fn subject(process: &Process) -> String {
-    let program = process.go.as_deref().map_or_else(|| "not Go".to_owned(), escape);
+    let program = process
+        .go
+        .as_deref()
+        .map_or_else(|| "not Go".to_owned(), escape);
     match &process.limit {
         Some(limit) => format!("{program}, quota {} CPU", cpus(limit.cpus)),
         // It was out of quota, so there was one; it is gone or was changed.
@@ -43,10 +50,18 @@ fn subject(process: &Process) -> String {
 fn quota_clause(process: &Process) -> Option<String> {
     match (process.stall.count, process.stall_share()) {
         (0, _) | (_, None) => process.limit.as_ref().map(|_| {
-            if process.wanted_ns() == 0 { "no thread ran" } else { "never out of quota" }.to_owned()
+            if process.wanted_ns() == 0 {
+                "no thread ran"
+            } else {
+                "never out of quota"
+            }
+            .to_owned()
         }),
         (_, Some(share)) => {
-            let longest = process.stall.max_ns.map(|ns| format!(" (longest {})", duration(ns)));
+            let longest = process
+                .stall
+                .max_ns
+                .map(|ns| format!(" (longest {})", duration(ns)));
             Some(format!(
                 "threads out of quota {} of the time{}",
                 percent(share),
@@ -62,7 +77,11 @@ fn sends(process: &Process) -> u64 {
 }
 
 fn signals_clause(process: &Process, traced_ns: u64) -> String {
-    let name = if process.go.is_some() { "preemption signals" } else { "SIGURG signals" };
+    let name = if process.go.is_some() {
+        "preemption signals"
+    } else {
+        "SIGURG signals"
+    };
     let sends = sends(process);
     if sends == 0 {
         return format!("no {name}");
@@ -71,9 +90,12 @@ fn signals_clause(process: &Process, traced_ns: u64) -> String {
         Some(rate) => format!("{rate} {name}/s"),
         None => format!("{sends} {name}"),
     };
-    if process.coalesced > 0 {
-        let share = percent(process.coalesced as f64 / sends as f64);
-        clause.push_str(&format!(", {share} absorbed by one still pending"));
+    let absorbed = process.coalesced as f64 / sends as f64;
+    if absorbed >= NOTABLE_SHARE {
+        clause.push_str(&format!(
+            ", {} absorbed by one still pending",
+            percent(absorbed)
+        ));
     }
     clause
 }
@@ -115,7 +137,9 @@ fn delivery_clause(process: &Process, slow_ns: u64) -> Option<String> {
 
 fn all_fast(process: &Process) -> String {
     let delivery = &process.delivery;
-    let within = delivery.max_ns.map(|max| format!(" within {}", duration(max)));
+    let within = delivery
+        .max_ns
+        .map(|max| format!(" within {}", duration(max)));
     let who = match delivery.count {
         1 => "the only one was".to_owned(),
         count => format!("all {count} were"),
@@ -132,10 +156,12 @@ fn waited(cause: Cause, share: &CauseShare) -> String {
         Cause::RunQueue => "waited for a CPU",
         Cause::Running => "waited while the thread ran on",
     };
-    let longest = share.max_ns.map_or_else(String::new, |max| match share.count {
-        1 => format!(" ({})", duration(max)),
-        _ => format!(" (longest {})", duration(max)),
-    });
+    let longest = share
+        .max_ns
+        .map_or_else(String::new, |max| match share.count {
+            1 => format!(" ({})", duration(max)),
+            _ => format!(" (longest {})", duration(max)),
+        });
     format!("{how}{longest}")
 }
 
@@ -155,13 +181,21 @@ fn contrast(process: &Process, first: Cause, slow: &[(Cause, CauseShare)]) -> St
             Some(share) if share < NOTABLE_SHARE => {
                 format!(", not for a CPU (run queue {})", percent(share))
             }
-            Some(share) => format!(" (its threads also waited for a CPU {} of the time)", percent(share)),
+            Some(share) => format!(
+                " (its threads also waited for a CPU {} of the time)",
+                percent(share)
+            ),
             None => String::new(),
         },
         _ if is_slow(Cause::Throttled) => String::new(),
         Cause::RunQueue => {
-            let queue = on_queue.map(|share| format!(" (run queue {} of the time)", percent(share)));
-            let quota = if process.limit.is_some() { ", not for quota" } else { "" };
+            let queue =
+                on_queue.map(|share| format!(" (run queue {} of the time)", percent(share)));
+            let quota = if process.limit.is_some() {
+                ", not for quota"
+            } else {
+                ""
+            };
             format!("{quota}{}", queue.unwrap_or_default())
         }
         _ if process.limit.is_some() => ", not for quota".to_owned(),
@@ -181,7 +215,10 @@ fn rest_clauses(process: &Process) -> Vec<String> {
     say(of(Outcome::PendingAtEnd), "still pending at the end");
     say(of(Outcome::Ignored), "ignored for want of a handler");
     say(of(Outcome::DeliveredNoHandler), "taken without a handler");
-    say(of(Outcome::ConsumedUnseen), "taken by signalfd, sigwait or a tracer");
+    say(
+        of(Outcome::ConsumedUnseen),
+        "taken by signalfd, sigwait or a tracer",
+    );
     // Threads end with signals pending all the time; it matters if that is all.
     if process.delivery.count == 0 {
         say(of(Outcome::Exited), "pending when their thread ended");
@@ -202,7 +239,11 @@ mod tests {
         let mut process = sample::process();
         // 2 % on the run queue, 78 % out of quota.
         process.runqueue.total_ns = 164_000_000;
-        process.stall = Waits { total_ns: 6_396_000_000, count: 81, ..process.stall };
+        process.stall = Waits {
+            total_ns: 6_396_000_000,
+            count: 81,
+            ..process.stall
+        };
         process.running_ns = 1_640_000_000;
         process.coalesced = 0;
         change(&mut process);
@@ -210,7 +251,10 @@ mod tests {
     }
 
     fn outcomes(given: &[(Outcome, u64)]) -> BTreeMap<String, u64> {
-        given.iter().map(|(outcome, count)| (outcome.name().to_owned(), *count)).collect()
+        given
+            .iter()
+            .map(|(outcome, count)| (outcome.name().to_owned(), *count))
+            .collect()
     }
 
     fn no_quota(process: &mut Process) {
@@ -223,7 +267,8 @@ mod tests {
         process.causes = causes(&[(Cause::Running, 93, 1_000_000, 412_000)]);
     }
 
-    const QUOTA: &str = "go1.27.3, quota 0.20 CPU: threads out of quota 78 % of the time (longest 96 ms)";
+    const QUOTA: &str =
+        "go1.27.3, quota 0.20 CPU: threads out of quota 78 % of the time (longest 96 ms)";
 
     #[test]
     fn throttled() {
@@ -246,7 +291,10 @@ mod tests {
             p.runqueue.total_ns = 1_849_000_000;
             p.stall.total_ns = 1_000_000_000;
         });
-        assert!(busy.ends_with("(88 ms) (its threads also waited for a CPU 48 % of the time)"), "{busy}");
+        assert!(
+            busy.ends_with("(88 ms) (its threads also waited for a CPU 48 % of the time)"),
+            "{busy}"
+        );
         let both = of(|p| {
             p.causes = causes(&[
                 (Cause::Throttled, 2, 150_000_000, 88_000_000),
@@ -255,7 +303,9 @@ mod tests {
             ]);
         });
         assert!(
-            both.ends_with("; 2 of 93 waited for quota (longest 88 ms), 3 waited for a CPU (longest 20 ms)"),
+            both.ends_with(
+                "; 2 of 93 waited for quota (longest 88 ms), 3 waited for a CPU (longest 20 ms)"
+            ),
             "{both}"
         );
         let swapped = of(|p| {
@@ -265,7 +315,9 @@ mod tests {
             ]);
         });
         assert!(
-            swapped.ends_with("; 3 of 93 waited for a CPU (longest 20 ms), 1 waited for quota (15 ms)"),
+            swapped.ends_with(
+                "; 3 of 93 waited for a CPU (longest 20 ms), 1 waited for quota (15 ms)"
+            ),
             "{swapped}"
         );
     }
@@ -295,13 +347,17 @@ mod tests {
                  steal), not for quota",
             ),
         ] {
-            let set = |p: &mut Process| p.causes = causes(&[(cause, count, 50_000_000, 14_000_000)]);
+            let set =
+                |p: &mut Process| p.causes = causes(&[(cause, count, 50_000_000, 14_000_000)]);
             assert_eq!(of(set), format!("{QUOTA}; 11 preemption signals/s; {want}"));
             let without = of(|p| {
                 set(p);
                 no_quota(p);
             });
-            assert!(without.starts_with("go1.27.3, no quota: 11 preemption"), "{without}");
+            assert!(
+                without.starts_with("go1.27.3, no quota: 11 preemption"),
+                "{without}"
+            );
             assert!(!without.contains("not for quota"), "{without}");
         }
         let mixed = of(|p| {
@@ -311,7 +367,9 @@ mod tests {
             ]);
         });
         assert!(
-            mixed.contains("1 of 93 waited because SIGURG was masked (55 ms), a thread ran on for up to 14 ms"),
+            mixed.contains(
+                "1 of 93 waited because SIGURG was masked (55 ms), a thread ran on for up to 14 ms"
+            ),
             "{mixed}"
         );
     }
@@ -341,7 +399,10 @@ mod tests {
         );
         // On the threshold is not over it.
         let edge = of(|p| p.causes = causes(&[(Cause::Throttled, 1, SLOW_NS, SLOW_NS)]));
-        assert!(edge.ends_with("all 93 were delivered within 88 ms"), "{edge}");
+        assert!(
+            edge.ends_with("all 93 were delivered within 88 ms"),
+            "{edge}"
+        );
     }
 
     #[test]
@@ -357,9 +418,20 @@ mod tests {
              delivered within 412 us"
         );
         let gone = of(|p| p.limit = None);
-        assert!(gone.starts_with("go1.27.3, quota unknown: threads out of quota 78 %"), "{gone}");
-        let idle = of(|p| *p = Process { limit: p.limit.clone(), ..sample::idle() });
-        assert_eq!(idle, "go1.24.11, quota 0.20 CPU: no thread ran; no preemption signals");
+        assert!(
+            gone.starts_with("go1.27.3, quota unknown: threads out of quota 78 %"),
+            "{gone}"
+        );
+        let idle = of(|p| {
+            *p = Process {
+                limit: p.limit.clone(),
+                ..sample::idle()
+            }
+        });
+        assert_eq!(
+            idle,
+            "go1.24.11, quota 0.20 CPU: no thread ran; no preemption signals"
+        );
     }
 
     #[test]
@@ -380,7 +452,11 @@ mod tests {
             nothing(p);
             no_quota(p);
             p.go = None;
-            p.outcomes = outcomes(&[(Outcome::PendingAtEnd, 1), (Outcome::Ignored, 819), (Outcome::Exited, 2)]);
+            p.outcomes = outcomes(&[
+                (Outcome::PendingAtEnd, 1),
+                (Outcome::Ignored, 819),
+                (Outcome::Exited, 2),
+            ]);
         });
         assert_eq!(
             undelivered,
@@ -421,7 +497,7 @@ mod tests {
         process.ended_ns = Some(9_300_000_000);
         assert_eq!(traced_ns(&process, &clock), 300_000_000);
         process.ended_ns = Some(9_000_000_000);
-        assert!(headline(&process, &clock, SLOW_NS).contains("; 96 preemption signals, 3 % absorbed"));
+        assert!(headline(&process, &clock, SLOW_NS).contains("; 96 preemption signals; 1 of 93"));
         process.go = Some("go1\x1b[2J".to_owned());
         assert!(headline(&process, &clock, SLOW_NS).starts_with("go1\\x1b[2J, quota"));
     }

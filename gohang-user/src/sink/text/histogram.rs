@@ -17,7 +17,9 @@ pub fn histogram(buckets: &[Bucket], indent: usize, width: usize, style: Style) 
     let most = rows.iter().map(|row| row.count).max().unwrap_or(0);
     let digits = most.to_string().len();
     // Label, two spaces, count, two spaces, bar.
-    let bar = width.saturating_sub(indent + LABEL + 4 + digits).clamp(5, BAR);
+    let bar = width
+        .saturating_sub(indent + LABEL + 4 + digits)
+        .clamp(5, BAR);
     let mut lines = Vec::new();
     for run in rows.chunk_by(|a, b| (a.count == 0) == (b.count == 0)) {
         if run[0].count == 0 && run.len() > EMPTY_ROWS {
@@ -68,12 +70,12 @@ mod tests {
         assert_eq!(
             histogram(&buckets, 2, 60, PLAIN),
             [
-                "   2.0 us -  4.1 us  10  #####",
-                "   4.1 us -  8.2 us  70  ##################################",
-                "   8.2 us -   16 us   0",
-                "    16 us -   33 us  12  ######",
+                "    2.0 us -  4.1 us  10  #####",
+                "    4.1 us -  8.2 us  70  ##################################",
+                "    8.2 us -   16 us   0",
+                "     16 us -   33 us  12  ######",
                 "                 ...",
-                "    67 ms -  134 ms   1  #",
+                "     67 ms -  134 ms   1  #",
             ]
         );
     }
@@ -81,8 +83,16 @@ mod tests {
     #[test]
     fn ends_and_nothing() {
         assert!(histogram(&[], 2, 60, PLAIN).is_empty());
-        let over = Bucket { lo_ns: (1 << 44) + 1, hi_ns: u64::MAX, count: u64::MAX / 2 };
-        let zero = Bucket { lo_ns: 0, hi_ns: 1, count: 1 };
+        let over = Bucket {
+            lo_ns: (1 << 44) + 1,
+            hi_ns: u64::MAX,
+            count: u64::MAX / 2,
+        };
+        let zero = Bucket {
+            lo_ns: 0,
+            hi_ns: 1,
+            count: 1,
+        };
         let lines = histogram(&[zero, over], 0, 50, PLAIN);
         assert!(lines[0].trim_start().starts_with("0 ns"), "{lines:?}");
         assert!(lines[2].trim_start().starts_with("over 4.9 h"), "{lines:?}");

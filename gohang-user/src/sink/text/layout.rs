@@ -167,7 +167,9 @@ impl Table {
         if let Some(widest) = widest {
             let least = columns(&self.rows[0][widest]).max(8);
             let over = total.saturating_sub(width);
-            widths[widest] = widths[widest].saturating_sub(over).max(least.min(widths[widest]));
+            widths[widest] = widths[widest]
+                .saturating_sub(over)
+                .max(least.min(widths[widest]));
         }
         let line = |(number, row): (usize, &Vec<String>)| {
             let mut line = " ".repeat(indent);
@@ -183,7 +185,11 @@ impl Table {
                 }
             }
             let line = line.trim_end();
-            if number == 0 { style.faint(line) } else { line.to_owned() }
+            if number == 0 {
+                style.faint(line)
+            } else {
+                line.to_owned()
+            }
         };
         self.rows.iter().enumerate().map(line).collect()
     }
@@ -208,10 +214,17 @@ mod tests {
         let text = "threads out of quota 78 % of the time (longest 96 ms); more";
         assert_eq!(
             wrap(text, "* ", 2, 25),
-            ["* threads out of quota", "  78 % of the time", "  (longest 96 ms); more"]
+            [
+                "* threads out of quota",
+                "  78 % of the time",
+                "  (longest 96 ms); more"
+            ]
         );
         assert_eq!(wrap("", "  ", 2, 25), ["  "]);
-        assert_eq!(wrap("averyveryverylongword x", "", 1, 5), ["averyveryverylongword", " x"]);
+        assert_eq!(
+            wrap("averyveryverylongword x", "", 1, 5),
+            ["averyveryverylongword", " x"]
+        );
     }
 
     #[test]
@@ -219,10 +232,16 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
         table.row(["short", "1"]);
         table.row(["日本", "1000"]);
-        assert_eq!(table.lines(1, 80, PLAIN), [" name      n", " short     1", " 日本   1000"]);
+        assert_eq!(
+            table.lines(1, 80, PLAIN),
+            [" name      n", " short     1", " 日本   1000"]
+        );
         let mut wide = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
         wide.row(["a very long name indeed", "5"]);
-        assert_eq!(wide.lines(0, 15, PLAIN), ["name          n", "a very long~  5"]);
+        assert_eq!(
+            wide.lines(0, 15, PLAIN),
+            ["name          n", "a very long~  5"]
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ const NOTABLE: f64 = 0.01;
 
 /// Steal and interrupt time, if one of them is more than a hundredth.
 pub(super) fn lines(report: &Report, options: &TextOptions) -> Vec<String> {
-    let Some(machine) = report.machine else { return Vec::new() };
+    let Some(machine) = report.machine else {
+        return Vec::new();
+    };
     let all = report.duration_ns as f64 * f64::from(machine.cpus);
     let kinds = [
         (machine.steal_ns, "taken by the hypervisor (steal)"),
@@ -47,10 +49,16 @@ mod tests {
         let options = TextOptions::default();
         let mut report = sample::report();
         let text = lines(&report, &options).join(" ");
-        assert!(text.starts_with("machine: of all CPU time 3 % taken by the hypervisor (steal); such"));
+        assert!(
+            text.starts_with("machine: of all CPU time 3 % taken by the hypervisor (steal); such")
+        );
         // Just below and just above a hundredth of 16.4 s.
         for (softirq_ns, said) in [(164_000_000, false), (165_000_000, true)] {
-            report.machine = Some(Machine { softirq_ns, cpus: 2, ..Machine::default() });
+            report.machine = Some(Machine {
+                softirq_ns,
+                cpus: 2,
+                ..Machine::default()
+            });
             assert_eq!(!lines(&report, &options).is_empty(), said);
         }
         report.duration_ns = 0;

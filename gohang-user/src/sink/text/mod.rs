@@ -9,6 +9,7 @@ pub mod layout;
 mod machine;
 mod processes;
 
+pub(crate) use block::by_cause;
 pub use headline::{headline, traced_ns};
 pub use histogram::histogram;
 use layout::{Style, wrap};
@@ -44,13 +45,20 @@ pub struct TextOptions {
 
 impl Default for TextOptions {
     fn default() -> Self {
-        Self { by: By::Process, colour: false, width: layout::MAX_WIDTH, slow_ns: 10_000_000 }
+        Self {
+            by: By::Process,
+            colour: false,
+            width: layout::MAX_WIDTH,
+            slow_ns: 10_000_000,
+        }
     }
 }
 
 impl TextOptions {
     fn style(&self) -> Style {
-        Style { colour: self.colour }
+        Style {
+            colour: self.colour,
+        }
     }
 }
 
@@ -66,7 +74,11 @@ pub fn report(report: &Report, options: &TextOptions) -> String {
     lines.extend(alerts::lines(&report.alerts, options));
     lines.extend(machine::lines(report, options));
     lines.extend(cost(report, options));
-    if report.processes.iter().any(|process| process.stall.count > 0) {
+    if report
+        .processes
+        .iter()
+        .any(|process| process.stall.count > 0)
+    {
         lines.extend(wrap(
             "\"of the time\": of the time that threads wanted to run, that is ran, waited for a \
              CPU, or were out of quota.",
@@ -75,9 +87,8 @@ pub fn report(report: &Report, options: &TextOptions) -> String {
             options.width,
         ));
     }
-    for line in loss_lines(report) {
-        lines.extend(wrap(&line, "", 2, options.width));
-    }
+    // Not wrapped: they are looked for.
+    lines.extend(loss_lines(report));
     lines.join("\n") + "\n"
 }
 
@@ -96,7 +107,10 @@ fn opening(report: &Report, options: &TextOptions) -> Vec<String> {
         duration(report.attach_ns),
     );
     let lines = wrap(&text, "", 2, options.width);
-    lines.iter().map(|line| options.style().faint(line)).collect()
+    lines
+        .iter()
+        .map(|line| options.style().faint(line))
+        .collect()
 }
 
 /// What the kernel programs cost, with `--stats`.

@@ -86,13 +86,21 @@ fn outcomes(process: &Process, options: &TextOptions) -> Vec<String> {
         .filter(|(_, count)| **count > 0)
         .map(|(name, count)| format!("{} {count}", escape(name)))
         .collect();
-    if parts.len() <= 1 && process.coalesced == 0 && process.outcomes.keys().all(|k| k == "delivered") {
+    if parts.len() <= 1
+        && process.coalesced == 0
+        && process.outcomes.keys().all(|k| k == "delivered")
+    {
         return Vec::new();
     }
     if process.coalesced > 0 {
         parts.push(format!("further sends absorbed {}", process.coalesced));
     }
-    wrap(&format!("outcomes: {}", parts.join(", ")), "  ", block::INDENT + 2, options.width)
+    wrap(
+        &format!("outcomes: {}", parts.join(", ")),
+        "  ",
+        block::INDENT + 2,
+        options.width,
+    )
 }
 
 fn threads(process: &Process, options: &TextOptions) -> Vec<String> {
