@@ -17,7 +17,7 @@ use crate::report::{Alert, Report};
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Line<'a> {
     /// An episode ended (with `--events`).
-    Episode(EpisodeLine<'a>),
+    Episode(&'a EpisodeLine<'a>),
     /// A rule found something.
     Alert(&'a Alert),
     /// Figures since the last interval (with `-i`).
@@ -153,7 +153,7 @@ pub(super) fn largest_kind(kinds: &BlockedKinds) -> Option<&'static str> {
 
 /// Appends an `episode` line. `cgroup` is the thread's group, if known.
 pub fn write_episode(out: &mut Vec<u8>, episode: &Episode, cgroup: Option<&str>) {
-    push_line(out, &Line::Episode(EpisodeLine::new(episode, cgroup)));
+    push_line(out, &Line::Episode(&EpisodeLine::new(episode, cgroup)));
 }
 
 /// Appends an `alert` line.
