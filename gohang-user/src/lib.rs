@@ -8,12 +8,15 @@
 pub mod aggregate;
 pub mod alert;
 pub mod btf;
+pub mod buckets;
 pub mod cgroup;
+pub mod compare;
 pub mod event;
 pub mod golang;
 pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod report;
+pub mod schema;
 pub mod sink;
 pub mod source;

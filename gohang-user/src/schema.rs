@@ -1,0 +1,54 @@
+//! JSON Schemas of what gohang prints, generated from the types.
+//!
+//! The committed files in `schema/` are the published contract; a test fails
+//! when they are not what the types say.
+
+use schemars::{Schema, schema_for};
+
+use crate::compare::Comparison;
+use crate::report::Report;
+use crate::sink::jsonl::Line;
+
+/// A published schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// Name of its file in `schema/`.
+    pub file: &'static str,
+    /// What it describes.
+    pub title: &'static str,
+    generate: fn() -> Schema,
+}
+
+/// Every schema that is published.
+pub const PUBLISHED: [Published; 3] = [
+    Published {
+        file: "report.schema.json",
+        title: "gohang trace -o json",
+        generate: || schema_for!(Report),
+    },
+    Published {
+        file: "events.schema.json",
+        title: "a line of gohang trace -o jsonl",
+        generate: || schema_for!(Line<'static>),
+    },
+    Published {
+        file: "compare.schema.json",
+        title: "gohang compare -o json",
+        generate: || schema_for!(Comparison),
+    },
+];
+
+impl Published {
+    /// The text of its file.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        let mut schema = (self.generate)();
+        schema.insert("title".to_owned(), self.title.into());
+        Ok(serde_json::to_string_pretty(&schema)? + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests;
