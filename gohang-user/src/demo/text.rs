@@ -10,7 +10,7 @@ use crate::units::duration;
 
 /// Width of the names, and of a phase's column.
 const NAME: usize = 26;
-const COLUMN: usize = 36;
+const COLUMN: usize = 38;
 
 /// Name of a phase.
 pub(super) fn phase_name(phase: &Phase) -> String {
@@ -95,24 +95,42 @@ pub fn text(demo: &Demo) -> String {
     out.push_str("what a script that restarts its clock at every send would have reported\n");
     latency(&mut out, &row, &|phase| phase.restarted_clock);
     out.push('\n');
-    out.push_str(
+    let notes = format!(
         "An episode counts for its largest component; share and total are of the component \
-         itself,\nover all episodes. Restarted clock: ",
+         itself, over all episodes. Restarted clock: {}.",
+        demo.restarted_clock_method
     );
-    out.push_str(&demo.restarted_clock_method.replace("; it is", ";\nit is"));
-    out.push_str(".\n");
+    wrap(&mut out, &notes);
     if let Some(stat) = demo.phases.iter().find_map(|phase| {
         let stat = phase.cpu_stat.filter(|_| phase.quota_ns.is_some())?;
         Some(format!(
-            "The group's own cpu.stat: out of quota in {} of {} periods, {} in all.\n",
+            "The group's own cpu.stat: out of quota in {} of {} periods, {} summed over CPUs.",
             stat.nr_throttled?,
             stat.nr_periods?,
             duration(stat.throttled_ns?)
         ))
     }) {
-        out.push_str(&stat);
+        wrap(&mut out, &stat);
     }
     out
+}
+
+/// Writes a paragraph as wide as the table.
+fn wrap(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width > 0 && width + 1 + word.len() > NAME + 2 * COLUMN {
+            out.push('\n');
+            width = 0;
+        }
+        if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out.push('\n');
 }
 
 /// Writes a row of the table.
@@ -168,10 +186,9 @@ fn headline(out: &mut String, demo: &Demo) {
         };
         let throttled = phase.causes.get("throttled").copied().unwrap_or_default();
         let share = share_of(phase, throttled.total_ns).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "With a quota of {} CPU ({}), {} of {} waited for quota, {} at most:\n\
-             {share:.0} % of all the waiting, though the median was {}.",
+        let mut text = format!(
+            "With a quota of {} CPU ({}), {} of {} waited for quota, {} at most: {share:.0} % of \
+             all the waiting, though the median was {}.",
             cpus(quota_ns, period_ns),
             quota(quota_ns, period_ns),
             HumanCount(throttled.count),
@@ -182,14 +199,15 @@ fn headline(out: &mut String, demo: &Demo) {
         if let (Some(mean), Some(restarted)) =
             (phase.latency.mean_ns, phase.restarted_clock.mean_ns)
         {
-            let _ = writeln!(
-                out,
-                "The mean was {}; a script that restarts its clock at every send would have \
+            let _ = write!(
+                text,
+                " The mean was {}; a script that restarts its clock at every send would have \
                  reported {}.",
                 duration(mean),
                 duration(restarted)
             );
         }
+        wrap(out, &text);
     }
 }
 
