@@ -74,6 +74,7 @@ extern "C" fn handle(_signal: libc::c_int) {
 fn target(shared: Mapping) -> io::Result<()> {
     // The threads that spin and handle signals end with the process.
     let shared: &'static Mapping = Box::leak(Box::new(shared));
+    os::add_one(&shared.ready);
     wait_for(shared, step::SPIN);
     HANDLED.store(
         std::ptr::from_ref(&shared.handled).cast_mut(),

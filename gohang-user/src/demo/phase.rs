@@ -86,6 +86,7 @@ impl Bench<'_> {
         let memory = shared::create().map_err(system("make shared memory"))?;
         let shared = Mapping::of(&memory).map_err(system("map shared memory"))?;
         let mut target = Part::start(Role::Target, &memory)?;
+        self.wait_ready(&shared, 1, &mut [&mut target])?;
         // Traced and limited before it has any thread of interest.
         self.probe.filter().trace(target.pid());
         match quota {
@@ -99,7 +100,7 @@ impl Bench<'_> {
         let mut sender = Part::start(Role::Sender, &memory)?;
         let pids = (target.pid(), sender.pid());
         os::set(&shared.step, step::SPIN);
-        self.wait_ready(&shared, 2, &mut [&mut target, &mut sender])?;
+        self.wait_ready(&shared, 3, &mut [&mut target, &mut sender])?;
 
         let before = self.group.stat()?.unwrap_or_default();
         let begin = Instant::now();
@@ -115,7 +116,7 @@ impl Bench<'_> {
         }
         os::set(&shared.step, step::STOP);
         let sent_for = begin.elapsed();
-        self.wait_ready(&shared, 4, &mut [&mut target, &mut sender])?;
+        self.wait_ready(&shared, 5, &mut [&mut target, &mut sender])?;
         self.settle(&shared, target.pid())?;
         let after = self.group.stat()?.unwrap_or_default();
         drop(sender);

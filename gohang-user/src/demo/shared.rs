@@ -26,8 +26,8 @@ pub(super) mod step {
 pub(super) struct Shared {
     /// One of [`step`]; set by the demo.
     pub step: AtomicU32,
-    /// Goes up by one when the target spins and when the outside sender is there, and
-    /// again when each sender has stopped.
+    /// Goes up by one when the target is there, when it spins and when the outside sender
+    /// is there, and again when each of the two senders has stopped.
     pub ready: AtomicU32,
     /// The target, set by the demo.
     pub target_pid: AtomicU32,
