@@ -36,6 +36,9 @@ pub(super) fn run(options: DemoArgs) -> Result<Exit, Failure> {
         loss.decoded,
         loss.rejected
     );
+    for (name, count) in &demo.impossible {
+        eprintln!("gohang: impossible, counted all the same: {name}: {count}");
+    }
     print(&text)?;
     let imbalances = demo.imbalances();
     for imbalance in &imbalances {

@@ -171,17 +171,23 @@ impl Bench<'_> {
         }
     }
 
-    /// Lets what is pending be delivered: until every send is accounted for.
+    /// Lets what is pending be delivered, until every send is accounted for and the
+    /// handler has run for each delivery (it may be parked on its way there).
     fn settle(&mut self, shared: &Mapping, pid: u32) -> Result<(), DemoError> {
         let sends = (shared.outside.times().len() + shared.inside.times().len()) as u64;
         let begin = Instant::now();
         while begin.elapsed() < SETTLE {
-            let of_it = self
+            let (mut accounted, mut delivered) = (0, 0);
+            for own in self
                 .collected
                 .episodes
                 .iter()
-                .filter(|own| own.process.pid == pid);
-            if of_it.map(|own| 1 + u64::from(own.coalesced)).sum::<u64>() >= sends {
+                .filter(|own| own.process.pid == pid)
+            {
+                accounted += 1 + u64::from(own.coalesced);
+                delivered += u64::from(own.outcome.is_delivered());
+            }
+            if accounted >= sends && shared.handled.load(Ordering::SeqCst) >= delivered {
                 break;
             }
             self.pause(DRAIN_EVERY)?;
