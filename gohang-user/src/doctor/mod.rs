@@ -60,7 +60,7 @@ pub fn examine(options: &Options) -> Doctor {
     let (probe_set, attach_ns) = match probe {
         Ok(probe) => (probe.hooks().to_vec(), Some(probe.attach_ns())),
         Err(error) => {
-            problems.fatal(error.to_string());
+            problems.fatal(with_sources(&error));
             (Vec::new(), None)
         }
     };
@@ -96,6 +96,20 @@ pub fn examine(options: &Options) -> Doctor {
         precision_meaning: precision.map(|step| meaning(step).to_owned()),
         attach_ns,
     }
+}
+
+/// An error and what led to it, each said once.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
 }
 
 /// A step's precision in words.
@@ -175,6 +189,21 @@ mod tests {
         assert_eq!(verdict(&problems), Verdict::Cannot);
         let order: Vec<&str> = problems.iter().map(|problem| &*problem.what).collect();
         assert_eq!(order, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn sources_are_said_once() {
+        let io = || std::io::Error::from_raw_os_error(libc::EPERM);
+        let filter = crate::probe::ProbeError::Filter(io());
+        assert_eq!(
+            with_sources(&filter),
+            format!("cannot map the process filter: {}", io())
+        );
+        let hidden = anyhow::Error::new(io()).context("cannot load");
+        assert_eq!(
+            with_sources(hidden.as_ref()),
+            format!("cannot load: {}", io())
+        );
     }
 
     #[test]
