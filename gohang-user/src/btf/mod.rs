@@ -108,6 +108,18 @@ impl Btf {
         funcs.find(&self.raw, name).next().is_some()
     }
 
+    /// The id of the function of that name, for asking the kernel to trace it; none if
+    /// there is no such function, or several.
+    #[must_use]
+    pub fn func_id(&self, name: &str) -> Option<u32> {
+        let funcs = self
+            .funcs
+            .get_or_init(|| NameIndex::build(&self.raw, &[kind::FUNC]));
+        let mut found = funcs.find(&self.raw, name);
+        let id = found.next()?.id;
+        found.next().is_none().then_some(id)
+    }
+
     /// Size in bytes of the struct, union, or typedef of that name.
     ///
     /// # Errors

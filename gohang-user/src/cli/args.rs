@@ -34,6 +34,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the version.
     Version(VersionArgs),
+    /// A process of the demo (started by `demo`).
+    #[command(name = "__demo-part", hide = true)]
+    DemoPart(DemoPartArgs),
 }
 
 /// `gohang demo`.
@@ -42,6 +45,25 @@ pub struct DemoArgs {
     /// Print the two distributions as JSON.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]
     pub output: Document,
+}
+
+/// `gohang __demo-part`: its shared memory is its standard input.
+#[derive(Debug, Args)]
+pub struct DemoPartArgs {
+    /// What to be.
+    #[arg(value_enum)]
+    pub role: DemoRole,
+    /// The demo's process id: its end is this process's.
+    pub parent: u32,
+}
+
+/// A process of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoRole {
+    /// Spins and is signalled.
+    Target,
+    /// Signals from outside the group.
+    Sender,
 }
 
 /// `gohang doctor`.

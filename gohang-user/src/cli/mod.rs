@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
+mod stdout;
 mod trace;
 mod version;
 
@@ -29,6 +30,7 @@ pub fn main() -> i32 {
         args::Command::Compare(options) => compare::run(options),
         args::Command::Completions(options) => completions::run(options),
         args::Command::Version(options) => version::run(options),
+        args::Command::DemoPart(options) => demo::run_part(&options),
     };
     exit::code(outcome)
 }

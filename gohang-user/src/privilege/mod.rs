@@ -171,6 +171,12 @@ impl Missing {
         self.needed.is_empty()
     }
 
+    /// All that are needed, held or not.
+    #[must_use]
+    pub fn all(&self) -> &[Needed] {
+        &self.all
+    }
+
     fn from(
         asks: Asks,
         effective: &CapsHashSet,

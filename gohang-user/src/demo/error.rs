@@ -1,0 +1,79 @@
+//! What can go wrong in the demo.
+
+use std::io;
+use std::process::ExitStatus;
+
+use crate::cgroup::{CgroupError, OwnError};
+use crate::privilege::{Missing, PrivilegeError};
+use crate::probe::ProbeError;
+use crate::process::ProcError;
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// Capabilities are missing.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// Capabilities could not be told or changed.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// The kernel side could not be loaded, attached or read.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The groups of this machine could not be read.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// No group with a CPU quota could be made.
+    #[error("the demo needs a group with a CPU quota: {0}")]
+    Group(#[from] OwnError),
+    /// `/proc` could not be read.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    /// A system call failed.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A process of the demo ended although nobody had ended it.
+    #[error("the demo's {role} process ended on its own ({status}); it may have been killed")]
+    Ended {
+        /// Which.
+        role: &'static str,
+        /// How.
+        status: ExitStatus,
+    },
+    /// A process of the demo does not do its part.
+    #[error(
+        "the demo's processes were not ready within {seconds} s: is this machine, or a group \
+         above, so short of CPU time?"
+    )]
+    NotReady {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Ended by a signal.
+    #[error("interrupted: the demo's processes and its group are gone, there is nothing to show")]
+    Interrupted,
+}
+
+impl DemoError {
+    /// Whether this kernel or these privileges cannot do it at all.
+    #[must_use]
+    pub fn is_unable(&self) -> bool {
+        match self {
+            Self::Missing(_)
+            | Self::Privilege(_)
+            | Self::Probe(_)
+            | Self::Cgroup(_)
+            | Self::Group(_) => true,
+            Self::Proc(_)
+            | Self::System { .. }
+            | Self::Ended { .. }
+            | Self::NotReady { .. }
+            | Self::Interrupted => false,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The few system calls that the demo needs.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const NSEC_PER_SEC: u64 = 1_000_000_000;
+
+/// Zero is success, anything else is in `errno`.
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A length of time as the system takes it.
+fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (ns / NSEC_PER_SEC) as i64,
+        tv_nsec: (ns % NSEC_PER_SEC) as i64,
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds, the clock of the kernel's events.
+pub(super) fn now_ns() -> io::Result<u64> {
+    let mut now = timespec(0);
+    // SAFETY: the pointer is to a live timespec that the call fills.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) }.into())?;
+    Ok(now.tv_sec as u64 * NSEC_PER_SEC + now.tv_nsec as u64)
+}
+
+/// Sleeps until CLOCK_MONOTONIC reads `ns`.
+pub(super) fn sleep_until(ns: u64) -> io::Result<()> {
+    let until = timespec(ns);
+    loop {
+        // SAFETY: the pointer is to a live timespec; the remaining time is not asked for.
+        let result = unsafe {
+            libc::clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                libc::TIMER_ABSTIME,
+                &raw const until,
+                std::ptr::null_mut(),
+            )
+        };
+        match result {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// Sleeps while `word` is `seen`, at most for `timeout`; may return early.
+pub(super) fn wait_while(word: &AtomicU32, seen: u32, timeout: Duration) {
+    let timeout = timespec(timeout.as_nanos() as u64);
+    // SAFETY: the word is live and aligned, and shared between processes, so that the
+    // futex is not a private one. Every result means: look again.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            seen,
+            &raw const timeout,
+        );
+    }
+}
+
+/// Sets `word` and wakes everybody who waits for it.
+pub(super) fn set(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::SeqCst);
+    wake(word);
+}
+
+/// Adds one to `word` and wakes everybody who waits for it.
+pub(super) fn add_one(word: &AtomicU32) {
+    word.fetch_add(1, Ordering::SeqCst);
+    wake(word);
+}
+
+fn wake(word: &AtomicU32) {
+    // SAFETY: the word is live and aligned; waking touches nothing else.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// The calling thread's id.
+pub(super) fn thread_id() -> u32 {
+    // SAFETY: a call without arguments that cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Sends SIGURG to one thread.
+pub(super) fn send_sigurg(pid: u32, tid: u32) -> io::Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGURG) })
+}
+
+/// Makes `handler` this process's handler of SIGURG.
+pub(super) fn handle_sigurg(handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    // SAFETY: all zeros is a valid sigaction without flags, restorer and mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the action is live, and its handler of the type that goes without SA_SIGINFO.
+    check(unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) }.into())
+}
+
+/// Ties this process's life to its parent's. An error if the parent is gone already.
+pub(super) fn die_with_parent(parent: u32) -> io::Result<()> {
+    let kill = libc::SIGKILL as libc::c_ulong;
+    // SAFETY: this option takes a number.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, kill) }.into())?;
+    // SAFETY: a call without arguments that cannot fail.
+    if unsafe { libc::getppid() } as u32 == parent {
+        Ok(())
+    } else {
+        Err(io::Error::other(
+            "the demo that started this process is gone",
+        ))
+    }
+}
+
+/// Holds back the signals that ask a program to end, as long as it lives.
+pub(super) struct EndSignals {
+    set: libc::sigset_t,
+    before: libc::sigset_t,
+}
+
+impl EndSignals {
+    /// Holds back SIGINT, SIGTERM and SIGHUP in the calling thread.
+    pub(super) fn hold() -> io::Result<Self> {
+        // SAFETY: sigset_t is plain data, and filled below.
+        let mut held: Self = unsafe { std::mem::zeroed() };
+        // SAFETY: the sets are live; the calls only write them.
+        unsafe {
+            libc::sigemptyset(&raw mut held.set);
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::sigaddset(&raw mut held.set, signal);
+            }
+        }
+        // SAFETY: both sets are live.
+        match unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held.set, &raw mut held.before)
+        } {
+            0 => Ok(held),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    /// Sleeps for `timeout`; true at once when one of them comes.
+    pub(super) fn came_within(&self, timeout: Duration) -> bool {
+        let timeout = timespec(timeout.as_nanos() as u64);
+        // SAFETY: set and timeout are live; the signal's information is not asked for.
+        unsafe {
+            libc::sigtimedwait(
+                &raw const self.set,
+                std::ptr::null_mut(),
+                &raw const timeout,
+            ) > 0
+        }
+    }
+}
+
+impl Drop for EndSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set that `hold` was given.
+        unsafe {
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.before,
+                std::ptr::null_mut(),
+            )
+        };
+    }
+}

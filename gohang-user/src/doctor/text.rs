@@ -1,0 +1,157 @@
+//! The findings for people.
+
+use std::fmt::Write as _;
+
+use super::report::{Doctor, Memlock, Verdict};
+use crate::probe::{Hook, HookState};
+use crate::process::escape;
+use crate::units::duration;
+
+/// Width of the first column.
+const LABEL: usize = 22;
+
+/// The findings as text; what keeps gohang from tracing comes first.
+#[must_use]
+pub fn text(found: &Doctor) -> String {
+    let mut out = String::new();
+    let verdict = match found.verdict {
+        Verdict::Works => "gohang works here",
+        Verdict::Degraded => "gohang can trace here, but not everything works",
+        Verdict::Cannot => "gohang cannot trace here",
+    };
+    line(
+        &mut out,
+        &format!(
+            "{verdict}{}",
+            if found.problems.is_empty() { "" } else { ":" }
+        ),
+    );
+    for problem in &found.problems {
+        for (index, part) in problem.what.lines().enumerate() {
+            let mark = if index == 0 { "  - " } else { "    " };
+            line(&mut out, &format!("{mark}{part}"));
+        }
+    }
+    kernel(&mut out, found);
+    head(&mut out, "privileges");
+    for own in &found.privileges {
+        let state = match (own.held, own.required) {
+            (true, _) => "held",
+            (false, true) => "MISSING",
+            (false, false) => "not held",
+        };
+        row(
+            &mut out,
+            &own.capability,
+            &format!("{state:9} {}", own.used_for),
+        );
+    }
+    cgroup(&mut out, found);
+    head(&mut out, "hooks");
+    if found.probe_set.is_empty() {
+        line(&mut out, "  none could be attached");
+    }
+    hooks(&mut out, &found.probe_set);
+    head(&mut out, "other hooks");
+    hooks(&mut out, &found.other_hooks);
+    row(
+        &mut out,
+        "throttle tracepoint",
+        &throttle_tracepoints(found),
+    );
+    if let (Some(precision), Some(meaning)) = (found.precision, &found.precision_meaning) {
+        head(&mut out, &format!("precision: {}", precision.name()));
+        line(&mut out, &format!("  {meaning}"));
+    }
+    out
+}
+
+fn kernel(out: &mut String, found: &Doctor) {
+    head(out, "kernel");
+    row(out, "release", found.kernel.as_deref().unwrap_or("unknown"));
+    let types = match (found.btf.read_ns, &found.btf.error) {
+        (Some(took), _) => format!("{}, read in {}", found.btf.path, duration(took)),
+        (None, Some(error)) => error.clone(),
+        (None, None) => found.btf.path.clone(),
+    };
+    row(out, "types (BTF)", &types);
+    row(out, "lockdown", &found.lockdown);
+    let memlock = match found.memlock {
+        Memlock::NotNeeded => "no limit for maps on this kernel".to_owned(),
+        Memlock::Unlimited => "unlimited".to_owned(),
+        Memlock::Limited { bytes } => format!("limited to {bytes} bytes, maps included"),
+        Memlock::Unknown => "unknown".to_owned(),
+    };
+    row(out, "locked memory", &memlock);
+    let namespace = match found.root_pid_namespace {
+        Some(true) => "root",
+        Some(false) => "not the root one",
+        None => "unknown",
+    };
+    row(out, "PID namespace", namespace);
+    if let Some(attach) = found.attach_ns {
+        row(out, "loading and attaching", &duration(attach));
+    }
+}
+
+fn cgroup(out: &mut String, found: &Doctor) {
+    head(out, "control groups");
+    let own = &found.cgroup;
+    row(out, "layout", own.layout.as_deref().unwrap_or("unknown"));
+    let cpu = match (own.cpu_version, &own.cpu_mount) {
+        (Some(version), Some(mount)) => format!("v{version}, at {mount}"),
+        _ => "not found".to_owned(),
+    };
+    row(out, "cpu controller", &cpu);
+    let made = match (&own.made, &own.error) {
+        (Some(path), _) => format!("can be made (made and removed {path})"),
+        (None, Some(error)) => format!("cannot be made: {error}"),
+        (None, None) => "unknown".to_owned(),
+    };
+    row(out, "gohang's own groups", &made);
+}
+
+fn hooks(out: &mut String, hooks: &[Hook]) {
+    for hook in hooks {
+        let state = match hook.state {
+            HookState::Attached => "attached",
+            HookState::Refused => "refused",
+            HookState::NotNeeded => "not needed",
+            HookState::Absent => "absent",
+        };
+        let mut text = format!("{:27} {}", hook.hook, hook.used_for);
+        if let Some(reason) = &hook.reason {
+            let _ = write!(text, ": {reason}");
+        }
+        line(out, &format!("  {state:10} {text}"));
+    }
+}
+
+fn throttle_tracepoints(found: &Doctor) -> String {
+    let looked = found.throttle_tracepoints_from.join(", ");
+    match (found.throttle_tracepoints.is_empty(), looked.is_empty()) {
+        (_, true) => {
+            "not looked for: neither the kernel's types nor tracefs can be read".to_owned()
+        }
+        (true, false) => format!("none, as in mainline kernels (looked in {looked})"),
+        (false, false) => format!(
+            "{} (not used by this version; looked in {looked})",
+            found.throttle_tracepoints.join(", ")
+        ),
+    }
+}
+
+fn head(out: &mut String, title: &str) {
+    out.push('\n');
+    line(out, title);
+}
+
+fn row(out: &mut String, label: &str, value: &str) {
+    line(out, &format!("  {label:LABEL$} {value}"));
+}
+
+/// A line that no path or name can break.
+fn line(out: &mut String, text: &str) {
+    out.push_str(&escape(text));
+    out.push('\n');
+}
