@@ -1,0 +1,45 @@
+//! The reference against itself and against the targets' own counts.
+
+use anyhow::{Result, ensure};
+
+use crate::actor::{Sends, Target};
+use crate::reference::Outcome;
+use crate::run::{Report, Settings, Test};
+use crate::stage::{Stage, wait_senders};
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    vec![Test {
+        name: "reference::control",
+        body: control,
+    }]
+}
+
+/// Two copies on at least 20,000 episodes: the same episodes, and as many as the handler says.
+fn control(_: &Settings, report: &mut Report) -> Result<()> {
+    let alone = Settings::default();
+    let mut stage = Stage::set(&alone)?;
+    let target = Target::start("spin", &[], None)?;
+    stage.trace(&[&target])?;
+    let sent = wait_senders(vec![Sends::to_workers(100, 4_000).start(&target, None)?])?;
+    let scene = stage.end(50, report)?;
+    let handled = target.finish()?;
+    let delivered = scene
+        .reference
+        .iter()
+        .filter(|e| e.outcome == Outcome::Delivered);
+    let (delivered, coalesced) = delivered.fold((0, 0), |(n, c), e| (n + 1, c + e.coalesced));
+    report.note(format!(
+        "sent {sent}, delivered {delivered}, coalesced {coalesced}, handler ran {handled} times"
+    ));
+    ensure!(
+        delivered == handled,
+        "{delivered} deliveries recorded, {handled} handled"
+    );
+    ensure!(
+        delivered + coalesced == sent,
+        "{sent} sent, {delivered} and {coalesced} recorded"
+    );
+    ensure!(delivered >= 20_000, "only {delivered} episodes");
+    Ok(())
+}
