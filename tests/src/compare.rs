@@ -49,6 +49,7 @@ pub fn compare(ours: &[Episode], reference: &[Episode], window: (u64, u64)) -> C
         };
         e.sent_ns >= window.0 && end <= window.1 && e.outcome != Outcome::PendingAtEnd
     };
+    let begun_inside = |e: &Episode| (window.0..=window.1).contains(&e.sent_ns);
     let (a, b) = (keyed(ours), keyed(reference));
     let mut keys: Vec<Key> = a.keys().chain(b.keys()).copied().collect();
     keys.sort_unstable();
@@ -94,7 +95,7 @@ pub fn compare(ours: &[Episode], reference: &[Episode], window: (u64, u64)) -> C
         if let Some(n) = partner {
             used[n] = true;
             out.matched_undelivered += 1;
-        } else if inside(x) || (x.outcome == Outcome::PendingAtEnd && x.sent_ns >= window.0) {
+        } else if inside(x) || (x.outcome == Outcome::PendingAtEnd && begun_inside(x)) {
             out.extra.push(*x);
         } else {
             out.outside.0 += 1;

@@ -191,6 +191,9 @@ fn pending_at_our_end_needs_a_partner() {
     );
     let c = compare(&[pending], &[], (100, 500));
     assert_eq!(c.extra.len(), 1);
+    // Begun behind the window's end: the other one may have stopped before.
+    let c = compare(&[pending], &[], (100, 300));
+    assert_eq!((c.extra.len(), c.outside.0), (0, 1));
 }
 
 #[test]

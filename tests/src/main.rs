@@ -44,7 +44,8 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --soak SECONDS     length of the soak test (default 15)
   --list             print the names and stop
 
-`record` prints the episodes that the reference sees, one JSON object a line.
+`record` prints the episodes that the reference sees, one JSON object a line, at the end of
+its time or at Ctrl-C.
 ";
 
 fn main() -> ExitCode {
@@ -135,7 +136,11 @@ fn record(words: &[String]) -> Result<()> {
         .collect::<Result<Vec<u32>, _>>()?;
     let recorder = reference::Recorder::start()?;
     eprintln!("recording");
-    actor::pause_ms(seconds * 1_000);
+    let interrupted = sys::note_interrupts()?;
+    let until = sys::mono_ns().saturating_add(seconds.saturating_mul(1_000_000_000));
+    while sys::mono_ns() < until && !interrupted() {
+        actor::pause_ms(5);
+    }
     let recording = recorder.stop()?;
     let pairing = reference::pair::pair(&recording.events, &recording.threads, recording.to_ns);
     for e in pairing

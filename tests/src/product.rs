@@ -70,7 +70,12 @@ impl Gohang {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         // SAFETY: one async-signal-safe system call between fork and exec.
-        unsafe { command.pre_exec(|| Ok(sys::die_with_parent())) };
+        unsafe {
+            command.pre_exec(|| {
+                sys::die_with_parent();
+                Ok(())
+            })
+        };
         let started = sys::mono_ns();
         let program = command.get_program().to_owned();
         let mut child = command

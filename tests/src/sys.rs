@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The signal everything here is about: what the Go runtime uses to preempt.
 pub const SIGURG: i32 = libc::SIGURG;
@@ -70,7 +71,7 @@ pub fn tgkill(tgid: i32, tid: i32, sig: i32) -> io::Result<()> {
 /// The kernel's error, ESRCH when the process is gone.
 pub fn kill(pid: i32, sig: i32) -> io::Result<()> {
     // SAFETY: only integers are passed.
-    check(libc::c_long::from(unsafe { libc::kill(pid, sig) }))
+    check(unsafe { libc::kill(pid, sig) }.into())
 }
 
 fn check(rc: libc::c_long) -> io::Result<()> {
@@ -113,7 +114,7 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Mounts tracefs at its usual place for this process alone, if it is not mounted.
+/// Mounts tracefs at its usual place for the calling thread alone, if it is not mounted.
 ///
 /// # Errors
 /// When neither the usual places hold tracefs nor it can be mounted.
@@ -125,25 +126,25 @@ pub fn tracefs_root() -> io::Result<std::path::PathBuf> {
     }
     let c = |s: &str| CString::new(s).expect("no zero byte in a constant");
     let (none, root, at, fs) = (c("none"), c("/"), c(places[0]), c("tracefs"));
-    // SAFETY: unshare takes a flag; mount takes pointers to zero-terminated strings that live
-    // until the end of this function.
-    let rc = unsafe {
-        if libc::unshare(libc::CLONE_NEWNS) != 0 {
-            -1
-        } else if libc::mount(
-            none.as_ptr(),
-            root.as_ptr(),
-            std::ptr::null(),
-            libc::MS_REC | libc::MS_PRIVATE,
-            std::ptr::null(),
-        ) != 0
-        {
-            -1
-        } else {
-            libc::mount(fs.as_ptr(), at.as_ptr(), fs.as_ptr(), 0, std::ptr::null())
-        }
-    };
-    check(libc::c_long::from(rc))?;
+    // SAFETY: unshare takes a flag.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: zero-terminated strings that live until the end of this function; a change of
+    // propagation takes neither a type nor data, tracefs takes no data.
+    unsafe {
+        let nothing = std::ptr::null();
+        check(
+            libc::mount(
+                none.as_ptr(),
+                root.as_ptr(),
+                nothing,
+                private,
+                nothing.cast(),
+            )
+            .into(),
+        )?;
+        check(libc::mount(fs.as_ptr(), at.as_ptr(), fs.as_ptr(), 0, nothing.cast()).into())?;
+    }
     Ok(places[0].into())
 }
 
@@ -177,6 +178,23 @@ pub fn pin(tid: i32, cpu: usize) {
         libc::CPU_SET(cpu, &mut set);
         libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const set);
     }
+}
+
+/// Has SIGINT noted instead of ending the program; the function says whether one has come.
+///
+/// # Errors
+/// When the kernel refuses the handler.
+pub fn note_interrupts() -> io::Result<fn() -> bool> {
+    static COME: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: libc::c_int) {
+        COME.store(true, Ordering::Relaxed);
+    }
+    let handler: extern "C" fn(libc::c_int) = note;
+    // SAFETY: the handler is async-signal-safe, one atomic store.
+    if unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(|| COME.load(Ordering::Relaxed))
 }
 
 /// Asks for real-time scheduling of the calling thread, or failing that the best nice value.

@@ -64,8 +64,7 @@ impl Recorder {
     /// # Errors
     /// When tracefs or perf refuses; the message names the step.
     pub fn start() -> Result<Self> {
-        let tracefs = sys::tracefs_root().context("tracefs is not there and cannot be mounted")?;
-        let layout = Layout::load(&tracefs)?;
+        let layout = load_layout()?;
         let mut events = Vec::new();
         let mut rings = Vec::new();
         for cpu in sys::online_cpus().context("cannot list the CPUs")? {
@@ -89,8 +88,6 @@ impl Recorder {
                     .context("cannot share a perf ring")?;
                 events.push(event);
             }
-            leader.enable()?;
-            rings.last().context("a ring for each CPU")?;
             events.push(leader);
         }
         for event in &events {
@@ -141,6 +138,17 @@ impl Recorder {
             threads: self.threads,
         })
     }
+}
+
+/// Reads the formats in a thread of its own: should tracefs have to be mounted, then only for
+/// that thread, and not for what is started later.
+fn load_layout() -> Result<Layout> {
+    let load = || {
+        let root = sys::tracefs_root().context("tracefs is not there and cannot be mounted")?;
+        Layout::load(&root)
+    };
+    let loaded = std::thread::scope(|scope| scope.spawn(load).join());
+    loaded.map_err(|_| anyhow!("reading the tracepoints' formats panicked"))?
 }
 
 fn drain(layout: &Layout, mut rings: Vec<Ring>, stop: &AtomicBool) -> Drained {

@@ -52,7 +52,7 @@ pub fn chain(o: &Options) -> Result<()> {
         if to_process { "process" } else { "thread" }
     ));
     next.arg(format!("wait_us={}", o.get("wait_us", 3_000u64)?));
-    let go_on = move || -> Result<()> {
+    let mut go_on = move || -> Result<()> {
         let pid = i32::try_from(std::process::id())?;
         if to_process {
             sys::kill(pid, SIGURG)?;
@@ -62,12 +62,10 @@ pub fn chain(o: &Options) -> Result<()> {
         Err(next.exec()).context("cannot execute this program again")
     };
     if by == "leader" {
-        let mut go_on = go_on;
         return go_on();
     }
     // The mask is inherited, so the signal is blocked in the new thread too.
-    let mut go_on = go_on;
-    match std::thread::Builder::new().spawn(move || go_on())?.join() {
+    match std::thread::Builder::new().spawn(go_on)?.join() {
         Ok(failed) => failed,
         Err(_) => bail!("the executing thread panicked"),
     }

@@ -225,7 +225,7 @@ fn churn_until(stop: &AtomicBool, pause_ns: u64) -> Result<u64> {
         for tid in &workers.tids {
             sys::tgkill(pid, *tid, SIGURG)?;
         }
-        let mut child = Command::new("/proc/self/exe")
+        let mut child = Command::new(std::env::current_exe()?)
             .args(["__target", "die", "how=process"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

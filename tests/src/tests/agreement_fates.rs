@@ -350,7 +350,7 @@ fn pid_reused(settings: &Settings, report: &mut Report) -> Result<()> {
     let scene = stage.end(50, report)?;
     made(
         &scene.reference,
-        600,
+        200,
         "of four programs with one id",
         Episode::is_delivered,
     )?;

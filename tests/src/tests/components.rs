@@ -118,13 +118,14 @@ fn explained(
     Ok(())
 }
 
-/// On a CPU all the time: microseconds, all of them running.
+/// On a CPU all the time: microseconds, all of them running. Their share of the sum is not
+/// judged: once put aside for somebody else outweighs a thousand of them.
 fn running(settings: &Settings, report: &mut Report) -> Result<()> {
     let target = Target::start("spin", &["cpu=1"], None)?;
     let lines = lines_of(settings, &target, || {
         send(Sends::to_workers(500, 1_500), &target)
     })?;
-    explained(&lines, ("running", 80), (1_000, 0), report)
+    explained(&lines, ("running", 0), (1_000, 0), report)
 }
 
 /// Three spinners on one CPU.
