@@ -73,24 +73,72 @@ fn each_lost_episode_is_missing_and_only_it() {
     }
 }
 
+/// A storm in which the host takes the CPU away for `stolen_ns` between our stamp and the
+/// reference's, at the send or at the end of one episode. Everything behind comes later in
+/// both, as the lock holds it back.
+fn stolen(stolen_ns: u64, at_send: bool) -> (Vec<Episode>, Vec<Episode>) {
+    let a = storm();
+    let mut late = shifted(&a[500..], stolen_ns);
+    let mut reference = a[..500].to_vec();
+    reference.append(&mut late);
+    let mut ours = shifted(&reference, 700);
+    if at_send {
+        ours[499].sent_ns += stolen_ns;
+        ours[499].end_ns += stolen_ns;
+        reference[499].end_ns += stolen_ns;
+    } else {
+        ours[499].end_ns += stolen_ns;
+    }
+    (ours, reference)
+}
+
 #[test]
 fn a_stolen_cpu_between_the_stamps_is_no_loss() {
-    let a = storm();
-    let mut ours = shifted(&a, 700);
-    // Everything after the delay is behind it, as the lock holds the next send back.
-    let reference: Vec<Episode> = shifted(&a[500..], 2_000_000);
-    ours.truncate(500);
-    let mut stalled = a[499];
-    stalled.end_ns += 1_900_000;
-    ours[499] = stalled;
-    let mut both = a[..500].to_vec();
-    both.extend(&reference);
-    ours.extend(shifted(&reference, 700));
-    let c = compare(&ours, &both, WINDOW);
-    assert_eq!(
-        (c.matched.len(), c.missing.len(), c.extra.len()),
-        (1_000, 0, 0)
-    );
+    for (stolen_ns, at_send) in [
+        (60_000, true),
+        (60_000, false),
+        (2_300_000, true),
+        (18_000_000, false),
+    ] {
+        let (ours, reference) = stolen(stolen_ns, at_send);
+        for (x, y) in [(&ours, &reference), (&reference, &ours)] {
+            let c = compare(x, y, WINDOW);
+            assert_eq!(
+                (c.matched.len(), c.missing.len(), c.extra.len()),
+                (1_000, 0, 0)
+            );
+            let q = Quantiles::of(&differences(x, y, &c.matched));
+            assert_eq!(
+                (q.max, q.apart),
+                (stolen_ns, usize::from(stolen_ns > 1_000_000))
+            );
+            assert!(q.is_together());
+        }
+    }
+}
+
+#[test]
+fn a_now_and_then_restarted_clock_does_not_pass() {
+    // One in a hundred is long, and of those alone the clock is wrong, by 30 ms.
+    let mut truth = Vec::new();
+    let mut now = 0;
+    for i in 0..1_000u64 {
+        now += 50_000_000;
+        let length = if i % 100 == 0 { 40_000_000 } else { 4_000 };
+        truth.push(episode(now, now + length));
+    }
+    let restart = |e: &Episode| match e.end_ns - e.sent_ns {
+        40_000_000 => Episode {
+            sent_ns: e.sent_ns + 30_000_000,
+            ..*e
+        },
+        _ => *e,
+    };
+    let ours: Vec<Episode> = truth.iter().map(restart).collect();
+    let c = compare(&ours, &truth, WINDOW);
+    let q = Quantiles::of(&differences(&ours, &truth, &c.matched));
+    assert_eq!((q.p50, q.apart), (0, 10));
+    assert!(!q.is_together() && !q.within(&q));
 }
 
 #[test]
@@ -126,18 +174,14 @@ fn a_small_restart_shows_in_the_quantiles() {
 
 #[test]
 fn the_margin_is_exact() {
-    let control = Quantiles {
-        p50: 10,
-        p99: 20,
-        p999: 30,
-        max: 40,
+    let of = |p50, p99, p999| Quantiles {
+        p50,
+        p99,
+        p999,
+        ..Quantiles::default()
     };
-    let at = |by| Quantiles {
-        p50: 10 + by,
-        p99: 20 + by,
-        p999: 30 + by,
-        max: u64::MAX,
-    };
+    let control = of(10, 20, 30);
+    let at = |by| of(10 + by, 20 + by, 30 + by);
     assert!(at(MARGIN_NS).within(&control));
     assert!(!at(MARGIN_NS + 1).within(&control));
 }
@@ -199,14 +243,10 @@ fn pending_at_our_end_needs_a_partner() {
 #[test]
 fn quantiles_are_nearest_rank() {
     let v: Vec<u64> = (1..=1_000).collect();
+    let q = Quantiles::of(&v);
     assert_eq!(
-        Quantiles::of(&v),
-        Quantiles {
-            p50: 500,
-            p99: 990,
-            p999: 999,
-            max: 1_000
-        }
+        (q.p50, q.p99, q.p999, q.max, q.count),
+        (500, 990, 999, 1_000, 1_000)
     );
     assert_eq!(Quantiles::of(&[]), Quantiles::default());
     assert_eq!(Quantiles::of(&[7]).p50, 7);

@@ -99,6 +99,11 @@ impl<'a> Stage<'a> {
         self.pids.extend(u32::try_from(pid));
     }
 
+    /// How many deliveries copy A has recorded so far, of all processes.
+    pub fn deliveries(&self) -> u64 {
+        self.a.deliveries()
+    }
+
     /// Ends it: waits until nothing is pending any more (`settle_ms`), ends the program and
     /// the recorders, and compares. The targets must still be alive, or have ended as part of
     /// the scene.
@@ -152,6 +157,11 @@ impl<'a> Stage<'a> {
         report.note(stream::check_loss(&stream.end)?);
         judge(&to_a).context("gohang against copy A")?;
         judge(&to_b).context("gohang against copy B")?;
+        let together = |d| Quantiles::of(d).is_together();
+        ensure!(
+            together(&oa) || together(&ob),
+            "latencies more than 1 ms off in both copies"
+        );
         let mut totals = self.settings.totals.borrow_mut();
         totals.scenes += 1;
         totals.episodes += to_a.matched.len() as u64;

@@ -1,14 +1,14 @@
 //! The recorder: perf events on every CPU, drained by a thread of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
 use super::perf::{Event as PerfEvent, Ring};
-use super::record::{Event, Layout, Record};
+use super::record::{Event, Layout, Record, What};
 use crate::sys;
 
 /// Ring data a CPU: at the highest rate seen (about 120 MB/s of records) this is 250 ms.
@@ -45,6 +45,7 @@ impl Recording {
 /// A running recorder.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
+    deliveries: Arc<AtomicU64>,
     drainer: JoinHandle<Drained>,
     events: Vec<PerfEvent>,
     from_ns: u64,
@@ -96,17 +97,24 @@ impl Recorder {
         let from_ns = sys::mono_ns();
         let threads = threads_alive().context("cannot list the threads in /proc")?;
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
+        let deliveries = Arc::new(AtomicU64::new(0));
+        let (seen, tally) = (Arc::clone(&stop), Arc::clone(&deliveries));
         let drainer = std::thread::Builder::new()
             .name("reference".into())
-            .spawn(move || drain(&layout, rings, &seen))?;
+            .spawn(move || drain(&layout, rings, &seen, &tally))?;
         Ok(Self {
             stop,
+            deliveries,
             drainer,
             events,
             from_ns,
             threads,
         })
+    }
+
+    /// How many deliveries have been recorded so far, of all processes.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.load(Ordering::Relaxed)
     }
 
     /// Stops and hands over what was recorded.
@@ -151,7 +159,12 @@ fn load_layout() -> Result<Layout> {
     loaded.map_err(|_| anyhow!("reading the tracepoints' formats panicked"))?
 }
 
-fn drain(layout: &Layout, mut rings: Vec<Ring>, stop: &AtomicBool) -> Drained {
+fn drain(
+    layout: &Layout,
+    mut rings: Vec<Ring>,
+    stop: &AtomicBool,
+    deliveries: &AtomicU64,
+) -> Drained {
     sys::raise_priority();
     let mut out = Drained {
         events: Vec::new(),
@@ -167,7 +180,11 @@ fn drain(layout: &Layout, mut rings: Vec<Ring>, stop: &AtomicBool) -> Drained {
             ring.drain(&mut scratch, |bytes| {
                 out.samples += u64::from(bytes[0] == 9);
                 match layout.decode(bytes) {
-                    Ok(Record::Event(event)) => out.events.push(event),
+                    Ok(Record::Event(event)) => {
+                        let delivery = matches!(event.what, What::Deliver { .. });
+                        deliveries.fetch_add(delivery.into(), Ordering::Relaxed);
+                        out.events.push(event);
+                    }
                     Ok(Record::Lost(n)) => out.lost += n,
                     Ok(Record::Other) => {}
                     Err(_) => out.rejected += 1,

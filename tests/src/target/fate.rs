@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result, bail};
 
@@ -144,6 +146,34 @@ pub fn die(o: &Options) -> Result<()> {
     wait_for_go();
     report();
     Ok(())
+}
+
+/// `oneself`: the worker, once a byte of input has come, signals itself `count` times; each time
+/// it is through with the signal, a tracer's stop included, before it goes on.
+pub fn oneself(o: &Options) -> Result<()> {
+    handler::install(false)?;
+    let count: u32 = o.get("count", 80)?;
+    let pid = i32::try_from(std::process::id())?;
+    let (go, gone) = (Arc::new(AtomicBool::new(false)), channel());
+    let (seen, tell) = (Arc::clone(&go), gone.0);
+    let workers = Workers::start(1, false, move |_, stop| {
+        while !seen.load(Ordering::Acquire) && !stop.load(Ordering::Acquire) {
+            sys::sleep_ns(1_000_000);
+        }
+        if !stop.load(Ordering::Acquire) {
+            let sent = (0..count).try_for_each(|_| sys::tgkill(pid, sys::gettid(), SIGURG));
+            // The main thread waits for it.
+            let _ = tell.send(sent);
+        }
+    })?;
+    ready();
+    if wait_for_go() {
+        go.store(true, Ordering::Release);
+        gone.1
+            .recv()?
+            .context("the worker could not signal itself")?;
+    }
+    until_end(workers)
 }
 
 /// `vfork`: the worker is most of the time blocked (uninterruptible) by a vfork whose child

@@ -43,6 +43,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "default" => fate::default(&o),
         "signalfd" => fate::signalfd(&o),
         "die" => fate::die(&o),
+        "oneself" => fate::oneself(&o),
         "vfork" => fate::vfork(&o),
         "exec" => exec::chain(&o),
         "urgent" => socket::urgent(&o),

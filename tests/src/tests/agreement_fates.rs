@@ -229,12 +229,12 @@ fn stopped(settings: &Settings, report: &mut Report) -> Result<()> {
     })
 }
 
-/// Held by a tracer at every signal, which it swallows now and then. One signal at a time: the
-/// kernel takes a signal off the queue before it stops for the tracer, so a second one sent
-/// meanwhile could not be told from the first by anybody.
+/// Held by a tracer at every signal, which it swallows now and then. One signal at a time, sent
+/// by the thread to itself: the kernel takes a signal off the queue before it stops for the
+/// tracer, so a second one sent meanwhile could not be told from the first by anybody.
 fn traced(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut stage = Stage::set(settings)?;
-    let target = Target::start("spin", &[], None)?;
+    let mut target = Target::start("oneself", &["count=150"], None)?;
     let words = [
         format!("tids={}", target.workers[0]),
         "swallow=7".to_owned(),
@@ -242,21 +242,16 @@ fn traced(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut tracer = Actor::mode("__tracer", &words, None)?;
     tracer.expect("ready")?;
     stage.trace(&[&target])?;
-    let sends = Sends {
-        to_process: false,
-        every_us: 25_000,
-        count: 80,
-        for_ms: 0,
-    };
-    wait_senders(vec![sends.start(&target, None)?])?;
-    let scene = stage.end(100, report)?;
+    target.actor.go()?;
+    target.actor.expect("ready")?;
+    let scene = stage.end(20, report)?;
     tracer.close_input();
     report.note(format!("the tracer held {}", tracer.expect("held")?));
     target.finish()?;
-    made(&scene.reference, 50, "held 5 ms", |e| {
+    made(&scene.reference, 100, "held 5 ms", |e| {
         e.latency_ns() > Some(4_500_000)
     })?;
-    made(&scene.reference, 8, "swallowed", |e| {
+    made(&scene.reference, 20, "swallowed", |e| {
         e.outcome == Outcome::ConsumedUnseen
     })
 }

@@ -15,13 +15,23 @@ pub fn tests() -> Vec<Test> {
     }]
 }
 
+/// The least number of episodes for the control.
+const EPISODES: u64 = 20_000;
+
 /// Two copies on at least 20,000 episodes: the same episodes, and as many as the handler says.
 fn control(_: &Settings, report: &mut Report) -> Result<()> {
     let alone = Settings::default();
     let mut stage = Stage::set(&alone)?;
     let target = Target::start("spin", &[], None)?;
     stage.trace(&[&target])?;
-    let sent = wait_senders(vec![Sends::to_workers(100, 4_000).start(&target, None)?])?;
+    let mut sent = 0;
+    // A busy machine delivers fewer: as many rounds as it takes, but not for ever.
+    for _ in 0..10 {
+        sent += wait_senders(vec![Sends::to_workers(100, 2_000).start(&target, None)?])?;
+        if stage.deliveries() > EPISODES * 11 / 10 {
+            break;
+        }
+    }
     let scene = stage.end(50, report)?;
     let handled = target.finish()?;
     let delivered = scene
@@ -40,6 +50,6 @@ fn control(_: &Settings, report: &mut Report) -> Result<()> {
         delivered + coalesced == sent,
         "{sent} sent, {delivered} and {coalesced} recorded"
     );
-    ensure!(delivered >= 20_000, "only {delivered} episodes");
+    ensure!(delivered >= EPISODES, "only {delivered} episodes");
     Ok(())
 }
