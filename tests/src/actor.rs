@@ -232,6 +232,8 @@ pub struct Sends {
     pub count: u64,
     /// For how long at most, milliseconds; 0 for no limit.
     pub for_ms: u64,
+    /// Before everything else on a busy machine.
+    pub first: bool,
 }
 
 impl Sends {
@@ -242,6 +244,15 @@ impl Sends {
             every_us,
             count: 0,
             for_ms,
+            first: false,
+        }
+    }
+
+    /// The same before everything else on a busy machine.
+    pub fn first(self) -> Self {
+        Self {
+            first: true,
+            ..self
         }
     }
 
@@ -252,6 +263,7 @@ impl Sends {
             every_us,
             count: 0,
             for_ms,
+            first: false,
         }
     }
 
@@ -271,6 +283,9 @@ impl Sends {
         if !self.to_process {
             let tids: Vec<String> = target.workers.iter().map(i32::to_string).collect();
             words.push(format!("tids={}", tids.join(",")));
+        }
+        if self.first {
+            words.push("fifo=1".to_owned());
         }
         if self.count > 0 {
             words.push(format!("count={}", self.count));

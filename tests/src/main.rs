@@ -156,12 +156,16 @@ fn record(words: &[String]) -> Result<()> {
         });
         println!("{line}");
     }
+    for (pid, tid, time_ns) in &pairing.orphans {
+        let line = serde_json::json!({"pid": pid, "tid": tid, "orphan_ns": time_ns});
+        println!("{line}");
+    }
     eprintln!(
-        "{} events from {} to {}, lost {}, rejected {}, orphans {}",
+        "{} events from {} to {}, lost {:?}, rejected {}, orphans {}",
         recording.events.len(),
         recording.from_ns,
         recording.to_ns,
-        recording.lost,
+        recording.loss,
         recording.rejected,
         pairing.orphans.len()
     );

@@ -99,7 +99,12 @@ impl<'a> Stage<'a> {
         self.pids.extend(u32::try_from(pid));
     }
 
-    /// How many deliveries copy A has recorded so far, of all processes.
+    /// Has copy A count the deliveries to this process as they come.
+    pub fn watch(&self, pid: i32) {
+        self.a.watch(u32::try_from(pid).unwrap_or(0));
+    }
+
+    /// How many deliveries to the watched process copy A has recorded so far.
     pub fn deliveries(&self) -> u64 {
         self.a.deliveries()
     }
@@ -184,12 +189,7 @@ fn scene_episodes(
     pids: &HashSet<u32>,
     from_ns: u64,
 ) -> Result<(Vec<Episode>, String)> {
-    ensure!(
-        recording.is_whole(),
-        "the reference lost {} and rejected {} records: the run does not count",
-        recording.lost,
-        recording.rejected
-    );
+    recording.check_whole()?;
     let Pairing {
         mut episodes,
         orphans,

@@ -111,6 +111,16 @@ impl Layout {
         })
     }
 
+    /// The number of the tracepoint that a record is of, if of any.
+    pub fn tracepoint(&self, bytes: &[u8]) -> Option<u64> {
+        let sample = u32_at(bytes, 0)? == RECORD_SAMPLE;
+        if sample {
+            self.common_type.read(bytes.get(36..)?)
+        } else {
+            None
+        }
+    }
+
     /// Decodes one record.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The recorder: perf events on every CPU, drained by a thread of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::perf::{Event as PerfEvent, Ring};
 use super::record::{Event, Layout, Record, What};
+use crate::run::DoesNotCount;
 use crate::sys;
 
 /// Ring data a CPU: at the highest rate seen (about 120 MB/s of records) this is 250 ms.
@@ -21,10 +23,8 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(2);
 pub struct Recording {
     /// All events in the order of their clock.
     pub events: Vec<Event>,
-    /// Records that happened but are not in `events`: what the kernel counted less what the
-    /// rings held, and what the kernel itself reported as lost. Must be zero for a comparison
-    /// to count.
-    pub lost: u64,
+    /// What happened but is not in `events`. Must be zero for a comparison to count.
+    pub loss: Loss,
     /// Records that could not be decoded. Must be zero as well.
     pub rejected: u64,
     /// From here on every CPU was recorded.
@@ -37,24 +37,51 @@ pub struct Recording {
 
 impl Recording {
     /// Whether nothing is missing.
-    pub fn is_whole(&self) -> bool {
-        self.lost == 0 && self.rejected == 0
+    ///
+    /// # Errors
+    /// [`DoesNotCount`] with what is.
+    pub fn check_whole(&self) -> Result<()> {
+        if self.loss == Loss::default() && self.rejected == 0 {
+            return Ok(());
+        }
+        let (loss, rejected) = (&self.loss, self.rejected);
+        let why = format!("the reference lost {loss:?} and rejected {rejected} records");
+        Err(anyhow::Error::new(DoesNotCount(why)))
     }
+}
+
+/// What one recorder lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Losses that the kernel wrote into the rings.
+    pub reported: u64,
+    /// Tracepoints (their number) whose hits, which the kernel counts apart from the rings,
+    /// are not as many as their records: (number, hits, records).
+    pub uneven: Vec<(u64, u64, u64)>,
 }
 
 /// A running recorder.
 pub struct Recorder {
-    stop: Arc<AtomicBool>,
-    deliveries: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     drainer: JoinHandle<Drained>,
-    events: Vec<PerfEvent>,
+    /// With the tracepoint's number, 0 for the task records.
+    events: Vec<(u64, PerfEvent)>,
     from_ns: u64,
     threads: Vec<(u32, u32)>,
 }
 
+/// What the drain thread and its owner tell each other.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    watched: AtomicU32,
+    deliveries: AtomicU64,
+}
+
 struct Drained {
     events: Vec<Event>,
-    samples: u64,
+    /// Records of each tracepoint.
+    records: HashMap<u64, u64>,
     lost: u64,
     rejected: u64,
 }
@@ -87,24 +114,22 @@ impl Recorder {
                 event
                     .output_to(&leader)
                     .context("cannot share a perf ring")?;
-                events.push(event);
+                events.push((id, event));
             }
-            events.push(leader);
+            events.push((0, leader));
         }
-        for event in &events {
+        for (_, event) in &events {
             event.enable().context("cannot enable a perf event")?;
         }
         let from_ns = sys::mono_ns();
         let threads = threads_alive().context("cannot list the threads in /proc")?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let deliveries = Arc::new(AtomicU64::new(0));
-        let (seen, tally) = (Arc::clone(&stop), Arc::clone(&deliveries));
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
         let drainer = std::thread::Builder::new()
             .name("reference".into())
-            .spawn(move || drain(&layout, rings, &seen, &tally))?;
+            .spawn(move || drain(&layout, rings, &theirs))?;
         Ok(Self {
-            stop,
-            deliveries,
+            shared,
             drainer,
             events,
             from_ns,
@@ -112,9 +137,14 @@ impl Recorder {
         })
     }
 
-    /// How many deliveries have been recorded so far, of all processes.
+    /// Counts the deliveries to this process as they are recorded.
+    pub fn watch(&self, pid: u32) {
+        self.shared.watched.store(pid, Ordering::Relaxed);
+    }
+
+    /// How many deliveries to the watched process have been recorded so far.
     pub fn deliveries(&self) -> u64 {
-        self.deliveries.load(Ordering::Relaxed)
+        self.shared.deliveries.load(Ordering::Relaxed)
     }
 
     /// Stops and hands over what was recorded.
@@ -123,23 +153,32 @@ impl Recorder {
     /// When the kernel refuses to stop or to say its counts, or the drain thread panicked.
     pub fn stop(self) -> Result<Recording> {
         let to_ns = sys::mono_ns();
-        let mut counted = 0;
-        for event in &self.events {
+        for (_, event) in &self.events {
             event.disable().context("cannot disable a perf event")?;
         }
-        for event in &self.events {
-            counted += event.count().context("cannot read a perf event's count")?;
+        let mut hits = HashMap::new();
+        for (id, event) in self.events.iter().filter(|(id, _)| *id != 0) {
+            *hits.entry(*id).or_insert(0) +=
+                event.count().context("cannot read a perf event's count")?;
         }
-        self.stop.store(true, Ordering::Release);
+        self.shared.stop.store(true, Ordering::Release);
         let drained = self
             .drainer
             .join()
             .map_err(|_| anyhow!("the drain thread panicked"))?;
         let mut events = drained.events;
         events.sort_by_key(|e| e.time_ns);
+        let records = |id: u64| drained.records.get(&id).copied().unwrap_or(0);
+        let uneven = hits.into_iter().map(|(id, hits)| (id, hits, records(id)));
+        let uneven = uneven
+            .filter(|(_, hits, records)| hits != records)
+            .collect();
         Ok(Recording {
             events,
-            lost: drained.lost.max(counted.abs_diff(drained.samples)),
+            loss: Loss {
+                reported: drained.lost,
+                uneven,
+            },
             rejected: drained.rejected,
             from_ns: self.from_ns,
             to_ns,
@@ -159,30 +198,31 @@ fn load_layout() -> Result<Layout> {
     loaded.map_err(|_| anyhow!("reading the tracepoints' formats panicked"))?
 }
 
-fn drain(
-    layout: &Layout,
-    mut rings: Vec<Ring>,
-    stop: &AtomicBool,
-    deliveries: &AtomicU64,
-) -> Drained {
+fn drain(layout: &Layout, mut rings: Vec<Ring>, shared: &Shared) -> Drained {
     sys::raise_priority();
     let mut out = Drained {
         events: Vec::new(),
-        samples: 0,
+        records: HashMap::new(),
         lost: 0,
         rejected: 0,
     };
     let mut scratch = Vec::with_capacity(4096);
     loop {
         // Read before the drain: everything recorded before the stop is drained after it.
-        let last = stop.load(Ordering::Acquire);
+        let last = shared.stop.load(Ordering::Acquire);
+        let watched = shared.watched.load(Ordering::Relaxed);
         for ring in &mut rings {
             ring.drain(&mut scratch, |bytes| {
-                out.samples += u64::from(bytes[0] == 9);
+                if let Some(id) = layout.tracepoint(bytes) {
+                    *out.records.entry(id).or_insert(0) += 1;
+                }
                 match layout.decode(bytes) {
                     Ok(Record::Event(event)) => {
                         let delivery = matches!(event.what, What::Deliver { .. });
-                        deliveries.fetch_add(delivery.into(), Ordering::Relaxed);
+                        let counts = delivery && event.pid == watched;
+                        shared
+                            .deliveries
+                            .fetch_add(counts.into(), Ordering::Relaxed);
                         out.events.push(event);
                     }
                     Ok(Record::Lost(n)) => out.lost += n,

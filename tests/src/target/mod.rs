@@ -3,7 +3,8 @@
 //!
 //! A target prints `ready`, runs until its standard input closes (or by itself, where the kind
 //! says so) and prints `handled N` at the end: what its handler counted is a truth that no
-//! tracer had a part in. `cpu=N` ties it to one CPU. Worker threads are named `w0`, `w1` and so on, for the harness to
+//! tracer had a part in. `cpu=N` ties it to one CPU, `fifo=1` puts
+//! it before everything else on a busy machine. Worker threads are named `w0`, `w1` and so on, for the harness to
 //! find their ids in `/proc` from any PID namespace. The main thread blocks SIGURG, so that
 //! what is sent to the process goes to a worker.
 
@@ -33,6 +34,9 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
     let cpu: i64 = o.get("cpu", -1)?;
     if let Ok(cpu) = usize::try_from(cpu) {
         sys::pin(0, cpu);
+    }
+    if o.get("fifo", 0)? != 0 {
+        sys::raise_priority();
     }
     match kind {
         "spin" => work::spin(&o),

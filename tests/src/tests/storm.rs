@@ -61,12 +61,7 @@ fn storm(settings: &Settings, report: &mut Report, for_ms: u64, more: &[&str]) -
     let recording = recorder.stop()?;
     let pid = u32::try_from(target.pid)?;
     target.finish()?;
-    ensure!(
-        recording.is_whole(),
-        "the reference lost {} and rejected {} records: the run does not count",
-        recording.lost,
-        recording.rejected
-    );
+    recording.check_whole()?;
     let pairing = reference::pair::pair(&recording.events, &recording.threads, recording.to_ns);
     let mut reference = pairing.episodes;
     reference.retain(|e| e.pid == pid);
