@@ -285,7 +285,7 @@ impl Sends {
             words.push(format!("tids={}", tids.join(",")));
         }
         if self.first {
-            words.push("fifo=1".to_owned());
+            words.push("first=1".to_owned());
         }
         if self.count > 0 {
             words.push(format!("count={}", self.count));

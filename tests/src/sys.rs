@@ -198,11 +198,12 @@ pub fn note_interrupts() -> io::Result<fn() -> bool> {
 }
 
 /// Asks for real-time scheduling of the calling thread, or failing that the best nice value.
+/// Round robin: two such threads tied to one CPU must not lock each other out.
 pub fn raise_priority() {
     let param = libc::sched_param { sched_priority: 1 };
     // SAFETY: `param` is valid; 0 is the calling thread.
     unsafe {
-        if libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const param) != 0 {
+        if libc::sched_setscheduler(0, libc::SCHED_RR, &raw const param) != 0 {
             libc::setpriority(libc::PRIO_PROCESS, 0, -20);
         }
     }

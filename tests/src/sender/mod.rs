@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::sys;
 
 /// Sends SIGURG: `pid=`, `tids=` (in turn), `dir=thread|process`, `us=` between two (0: as
-/// fast as possible), `count=` or `ms=`; `fifo=1`
+/// fast as possible), `count=` or `ms=`; `first=1`
 /// before everything else on a busy machine. Prints `sent N` at the end; a target that is gone
 /// ends it early.
 ///
@@ -22,7 +22,7 @@ use crate::sys;
 pub fn run(words: &[String]) -> Result<()> {
     let o = Options::parse(words)?;
     sys::die_with_parent();
-    if o.get("fifo", 0)? != 0 {
+    if o.get("first", 0)? != 0 {
         sys::raise_priority();
     }
     let pid: i32 = o.need("pid")?;

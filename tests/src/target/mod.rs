@@ -3,7 +3,7 @@
 //!
 //! A target prints `ready`, runs until its standard input closes (or by itself, where the kind
 //! says so) and prints `handled N` at the end: what its handler counted is a truth that no
-//! tracer had a part in. `cpu=N` ties it to one CPU, `fifo=1` puts
+//! tracer had a part in. `cpu=N` ties it to one CPU, `first=1` puts
 //! it before everything else on a busy machine. Worker threads are named `w0`, `w1` and so on, for the harness to
 //! find their ids in `/proc` from any PID namespace. The main thread blocks SIGURG, so that
 //! what is sent to the process goes to a worker.
@@ -35,7 +35,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
     if let Ok(cpu) = usize::try_from(cpu) {
         sys::pin(0, cpu);
     }
-    if o.get("fifo", 0)? != 0 {
+    if o.get("first", 0)? != 0 {
         sys::raise_priority();
     }
     match kind {

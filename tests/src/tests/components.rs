@@ -120,7 +120,7 @@ fn explained(
 
 /// On a CPU all the time: microseconds, all of them running.
 fn running(settings: &Settings, report: &mut Report) -> Result<()> {
-    let target = Target::start("spin", &["cpu=1", "fifo=1"], None)?;
+    let target = Target::start("spin", &["cpu=1", "first=1"], None)?;
     let sends = Sends::to_workers(1_000, 1_500).first();
     let lines = lines_of(settings, &target, || send(sends, &target))?;
     explained(&lines, ("running", 0), (300, 0), report)
@@ -138,18 +138,18 @@ fn runqueue(settings: &Settings, report: &mut Report) -> Result<()> {
 /// Blocked by its mask for 50 ms at a time, asleep and spinning.
 fn masked(settings: &Settings, report: &mut Report) -> Result<()> {
     for how in ["how=sleep", "how=spin"] {
-        let target = Target::start("mask", &[how, "fifo=1"], None)?;
+        let target = Target::start("mask", &[how, "first=1"], None)?;
         let lines = lines_of(settings, &target, || {
             send(Sends::to_workers(1_000, 2_000), &target)
         })?;
-        explained(&lines, ("masked", 95), (25, 40_000_000), report)?;
+        explained(&lines, ("masked", 95), (10, 40_000_000), report)?;
     }
     Ok(())
 }
 
 /// A vfork whose child sleeps 2 ms.
 fn blocked_by_vfork(settings: &Settings, report: &mut Report) -> Result<()> {
-    let target = Target::start("vfork", &["fifo=1"], None)?;
+    let target = Target::start("vfork", &["first=1"], None)?;
     let lines = lines_of(settings, &target, || {
         send(Sends::to_workers(3_300, 2_000).first(), &target)
     })?;
@@ -158,7 +158,7 @@ fn blocked_by_vfork(settings: &Settings, report: &mut Report) -> Result<()> {
 
 /// Stopped for 30 ms at a time.
 fn blocked_by_stop(settings: &Settings, report: &mut Report) -> Result<()> {
-    let target = Target::start("spin", &["cpu=1", "fifo=1"], None)?;
+    let target = Target::start("spin", &["cpu=1", "first=1"], None)?;
     let lines = lines_of(settings, &target, || {
         let sender: Actor = Sends::to_workers(1_000, 1_500)
             .first()
@@ -171,7 +171,7 @@ fn blocked_by_stop(settings: &Settings, report: &mut Report) -> Result<()> {
         }
         wait_senders(vec![sender]).map(|_| ())
     })?;
-    explained(&lines, ("blocked", 95), (25, 20_000_000), report)
+    explained(&lines, ("blocked", 95), (10, 20_000_000), report)
 }
 
 /// Out of quota for 90 ms of 100 (where others wait for the CPU too, some of it is that), and four spinners on 3 ms of their parent's.
@@ -183,7 +183,7 @@ fn throttled(settings: &Settings, report: &mut Report) -> Result<()> {
         send(Sends::to_workers(500, 3_000), &target)
     })?;
     drop(target);
-    explained(&lines, ("throttled", 90), (25, 20_000_000), report)?;
+    explained(&lines, ("throttled", 90), (10, 20_000_000), report)?;
     let parent = Group::new(&h, Some((3_000, 100_000)))?;
     let child = parent.child(None)?;
     let four = Target::start("spin", &["threads=4"], Some(&child))?;
