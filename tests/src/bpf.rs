@@ -1,0 +1,116 @@
+//! Which programs, maps and links a process holds, and whether they still exist.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Commands of the bpf system call (include/uapi/linux/bpf.h).
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const MAP_GET_FD_BY_ID: libc::c_int = 14;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const LINK_GET_FD_BY_ID: libc::c_int = 30;
+
+/// Map types whose entries come and go.
+const HASHES: [u32; 4] = [1, 5, 9, 10];
+
+/// Kinds of objects, by the key in `/proc/PID/fdinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A program.
+    Program,
+    /// A map.
+    Map,
+    /// A link: an attachment.
+    Link,
+}
+
+/// The objects that a process has open, from `/proc/PID/fdinfo`.
+///
+/// # Errors
+/// When the process is gone.
+pub fn held_by(pid: u32) -> io::Result<BTreeSet<(Kind, u32)>> {
+    let mut held = BTreeSet::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        let Ok(text) = std::fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            let kind = match key {
+                "prog_id" => Kind::Program,
+                "map_id" => Kind::Map,
+                "link_id" => Kind::Link,
+                _ => continue,
+            };
+            held.extend(value.trim().parse().map(|id| (kind, id)));
+        }
+    }
+    Ok(held)
+}
+
+/// Whether the object with this id still exists.
+pub fn exists(kind: Kind, id: u32) -> bool {
+    open(kind, id).is_ok()
+}
+
+fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {
+    let command = match kind {
+        Kind::Program => PROG_GET_FD_BY_ID,
+        Kind::Map => MAP_GET_FD_BY_ID,
+        Kind::Link => LINK_GET_FD_BY_ID,
+    };
+    let mut attr = [0u64; 2];
+    attr[0] = u64::from(id);
+    let fd = bpf(command, &mut attr)?;
+    // SAFETY: the kernel has just returned this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// How many entries the hash map with this id has; `None` when it is of another type.
+///
+/// # Errors
+/// When it is gone or the kernel does not let it be read.
+pub fn entries(id: u32) -> io::Result<Option<usize>> {
+    let fd = open(Kind::Map, id)?;
+    let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
+    // struct bpf_map_info begins: type, id, key_size, value_size, max_entries, map_flags.
+    let mut info = [0u32; 22];
+    let length = size_of_val(&info) as u64;
+    bpf(
+        OBJ_GET_INFO_BY_FD,
+        &mut [number | length << 32, info.as_mut_ptr() as u64],
+    )?;
+    let (kind, key_size) = (info[0], info[2] as usize);
+    if !HASHES.contains(&kind) {
+        return Ok(None);
+    }
+    let (mut key, mut next) = (vec![0u8; key_size], vec![0u8; key_size]);
+    let mut count = 0;
+    loop {
+        let from = if count == 0 { 0 } else { key.as_ptr() as u64 };
+        match bpf(
+            MAP_GET_NEXT_KEY,
+            &mut [number, from, next.as_mut_ptr() as u64],
+        ) {
+            Ok(_) => count += 1,
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(Some(count)),
+            Err(e) => return Err(e),
+        }
+        std::mem::swap(&mut key, &mut next);
+    }
+}
+
+fn bpf(command: libc::c_int, attr: &mut [u64]) -> io::Result<i32> {
+    // SAFETY: the attribute block has the size stated; pointers in it are to buffers of the
+    // sizes that the kernel knows for the command, alive during the call.
+    let rc = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of_val(attr)) };
+    let rc = i32::try_from(rc).unwrap_or(-1);
+    if rc < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(rc)
+    }
+}

@@ -1,0 +1,117 @@
+//! Builds and starts the Go workloads.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::actor::Actor;
+use crate::group::Group;
+use crate::run::{Settings, skip};
+
+/// The Go versions that the tests run.
+pub const VERSIONS: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+
+/// The workload's sources, built into this program.
+const SOURCES: [(&str, &str); 2] = [
+    ("go.mod", include_str!("../workloads/stall/go.mod")),
+    ("main.go", include_str!("../workloads/stall/main.go")),
+];
+
+/// The workload built by one version.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// The version.
+    pub version: &'static str,
+    /// Without symbol table and debug information.
+    pub stripped: bool,
+    path: PathBuf,
+}
+
+impl Workload {
+    /// The workload of every version, stripped and not: built with the tool chains of the go
+    /// root, or else found where they were built before.
+    ///
+    /// # Errors
+    /// Skips the test when there are neither; fails when a build does.
+    pub fn all(settings: &Settings) -> Result<Vec<Self>> {
+        let folder = match (&settings.workloads, &settings.go_root) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(root)) => root.join("workloads"),
+            (None, None) => return Err(skip("no --go-root and no --workloads given")),
+        };
+        let mut all = Vec::new();
+        for version in VERSIONS {
+            for stripped in [false, true] {
+                let name = format!("stall-{version}{}", if stripped { "-stripped" } else { "" });
+                let workload = Self {
+                    version,
+                    stripped,
+                    path: folder.join(name),
+                };
+                match &settings.go_root {
+                    Some(root) => workload.build(root, &folder)?,
+                    None if workload.path.is_file() => {}
+                    None => return Err(skip(format!("no {}", workload.path.display()))),
+                }
+                all.push(workload);
+            }
+        }
+        Ok(all)
+    }
+
+    fn build(&self, root: &Path, folder: &Path) -> Result<()> {
+        let go = root.join(self.version).join("bin/go");
+        if !go.is_file() {
+            return Err(skip(format!("no {}", go.display())));
+        }
+        let sources = tempfile::tempdir().context("no temporary folder")?;
+        for (name, text) in SOURCES {
+            std::fs::write(sources.path().join(name), text)?;
+        }
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut command = Command::new(&go);
+        command.args(["build", "-trimpath", "-o"]).arg(&self.path);
+        if self.stripped {
+            command.args(["-ldflags", "-s -w"]);
+        }
+        let output = command
+            .arg(".")
+            .current_dir(sources.path())
+            .env("GOTOOLCHAIN", "local")
+            .env("GOPROXY", "off")
+            .env("GOFLAGS", "")
+            .env("CGO_ENABLED", "0")
+            .env("GOCACHE", folder.join("cache"))
+            .env("GOROOT", root.join(self.version))
+            .output()
+            .with_context(|| format!("cannot run {}", go.display()))?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .replace('\n', " | ");
+            bail!("{} does not build the workload: {why}", go.display());
+        }
+        Ok(())
+    }
+
+    /// Starts it; see its source for the arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, args: &[&str], group: Option<&Group>) -> Result<Actor> {
+        Actor::spawn(Command::new(&self.path).args(args), group)
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "go{}{}",
+            self.version,
+            if self.stripped { " stripped" } else { "" }
+        )
+    }
+}

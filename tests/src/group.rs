@@ -1,0 +1,225 @@
+//! CPU quota groups of the suite's own, on cgroup v1 and v2.
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// All groups of the suite are named so, with the process id of the run behind it.
+const PREFIX: &str = "gohang-test-";
+
+/// Which of the two interfaces a hierarchy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `cpu.cfs_quota_us`.
+    V1,
+    /// `cpu.max`.
+    V2,
+}
+
+/// The mounted hierarchy with the cpu controller.
+#[derive(Clone, Debug)]
+pub struct Hierarchy {
+    root: PathBuf,
+    /// Its interface.
+    pub version: Version,
+}
+
+impl Hierarchy {
+    /// Finds it in `/proc/self/mountinfo`.
+    ///
+    /// # Errors
+    /// When no mounted hierarchy has the cpu controller.
+    pub fn find() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+        for line in text.lines() {
+            let Some((left, right)) = line.split_once(" - ") else {
+                continue;
+            };
+            let mut right = right.split(' ');
+            let (kind, options) = (right.next().unwrap_or(""), right.nth(1).unwrap_or(""));
+            let Some(root) = left.split(' ').nth(4).map(PathBuf::from) else {
+                continue;
+            };
+            if kind == "cgroup" && options.split(',').any(|o| o == "cpu") {
+                return Ok(Self {
+                    root,
+                    version: Version::V1,
+                });
+            }
+            let controllers = std::fs::read_to_string(root.join("cgroup.controllers"));
+            if kind == "cgroup2"
+                && controllers.is_ok_and(|c| c.split_whitespace().any(|c| c == "cpu"))
+            {
+                return Ok(Self {
+                    root,
+                    version: Version::V2,
+                });
+            }
+        }
+        bail!("no cgroup hierarchy with the cpu controller is mounted")
+    }
+
+    /// The names of gohang's own groups that exist now, the suite's excepted.
+    pub fn product_groups(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let ours = |e: &std::fs::DirEntry| {
+            let name = e.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("gohang-") && !name.starts_with(PREFIX)
+        };
+        entries.flatten().filter(ours).map(|e| e.path()).collect()
+    }
+
+    /// Removes empty groups that a killed run of the suite has left.
+    pub fn sweep(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.root) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(rest) = name.to_str().and_then(|n| n.strip_prefix(PREFIX)) else {
+                continue;
+            };
+            let pid = rest.split('-').next().unwrap_or("");
+            if !Path::new("/proc").join(pid).exists() {
+                let below = std::fs::read_dir(entry.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten();
+                for child in below.filter(|c| c.path().is_dir()) {
+                    let _ = std::fs::remove_dir(child.path());
+                }
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
+    }
+}
+
+thread_local! {
+    static NEXT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A group that is removed when dropped; its processes must have ended by then.
+#[derive(Debug)]
+pub struct Group {
+    path: PathBuf,
+    version: Version,
+}
+
+impl Group {
+    /// Makes a group directly below the hierarchy's root, with a quota of `quota_us` in
+    /// `period_us` microseconds, or none.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn new(h: &Hierarchy, quota: Option<(u64, u64)>) -> Result<Self> {
+        let n = NEXT.with(|n| n.replace(n.get() + 1));
+        if h.version == Version::V2 {
+            enable_cpu(&h.root)?;
+        }
+        let path = h.root.join(format!("{PREFIX}{}-{n}", std::process::id()));
+        Self::make(path, h.version, quota)
+    }
+
+    /// Makes a group below this one.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn child(&self, quota: Option<(u64, u64)>) -> Result<Self> {
+        if self.version == Version::V2 {
+            enable_cpu(&self.path)?;
+        }
+        Self::make(self.path.join("child"), self.version, quota)
+    }
+
+    fn make(path: PathBuf, version: Version, quota: Option<(u64, u64)>) -> Result<Self> {
+        std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let group = Self { path, version };
+        if let Some((quota_us, period_us)) = quota {
+            match version {
+                Version::V1 => {
+                    group.write("cpu.cfs_period_us", &period_us.to_string())?;
+                    group.write("cpu.cfs_quota_us", &quota_us.to_string())?;
+                }
+                Version::V2 => group.write("cpu.max", &format!("{quota_us} {period_us}"))?,
+            }
+        }
+        Ok(group)
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        write(&self.path.join(file), text)
+    }
+
+    /// The file to which a process writes `0` to join.
+    pub fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
+    /// The throttled time of the group's run queues so far, from `cpu.stat`, nanoseconds.
+    ///
+    /// # Errors
+    /// When the file cannot be read or lacks the line.
+    pub fn throttled_ns(&self) -> Result<u64> {
+        match self.version {
+            Version::V1 => self.stat("throttled_time"),
+            Version::V2 => Ok(self.stat("throttled_usec")? * 1_000),
+        }
+    }
+
+    /// In how many periods the group ran out of quota, from `cpu.stat`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or lacks the line.
+    pub fn throttled_periods(&self) -> Result<u64> {
+        self.stat("nr_throttled")
+    }
+
+    fn stat(&self, key: &str) -> Result<u64> {
+        let path = self.path.join("cpu.stat");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let value = text
+            .lines()
+            .filter_map(|l| l.split_once(' '))
+            .find(|(k, _)| *k == key);
+        let (_, value) = value.with_context(|| format!("no {key} in {}", path.display()))?;
+        value
+            .trim()
+            .parse()
+            .with_context(|| format!("{key} in {}", path.display()))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // A process that has been waited for may still count as a member for a moment.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            match std::fs::remove_dir(&self.path) {
+                Err(e) if e.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    eprintln!("cannot remove {}: {e}", self.path.display());
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+fn enable_cpu(dir: &Path) -> Result<()> {
+    write(&dir.join("cgroup.subtree_control"), "+cpu")
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text)
+        .with_context(|| format!("cannot write {text:?} to {}", path.display()))
+}

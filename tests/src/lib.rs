@@ -1,1 +1,0 @@
-//! Shared parts of the privileged tests: reference recorder, targets, quota groups, comparison.

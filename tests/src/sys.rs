@@ -1,0 +1,210 @@
+//! Thin, checked wrappers around the system calls that several parts of the suite need.
+
+use std::ffi::CString;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The signal everything here is about: what the Go runtime uses to preempt.
+pub const SIGURG: i32 = libc::SIGURG;
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn mono_ns() -> u64 {
+    let mut ts = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `ts` is a valid timespec for the kernel to fill; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
+    u64::try_from(ts.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(ts.tv_nsec).unwrap_or(0)
+}
+
+/// Sleeps until CLOCK_MONOTONIC reads `deadline_ns`; returns at once when that has passed.
+pub fn sleep_until_ns(deadline_ns: u64) {
+    let ts = timespec(deadline_ns);
+    // EINTR is the normal case for a thread that takes signals: the deadline is absolute.
+    loop {
+        // SAFETY: `ts` is valid and no remainder is asked for.
+        let rc = unsafe {
+            libc::clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                libc::TIMER_ABSTIME,
+                &raw const ts,
+                std::ptr::null_mut(),
+            )
+        };
+        if rc != libc::EINTR {
+            return;
+        }
+    }
+}
+
+/// Sleeps for `ns` nanoseconds, however many signals arrive meanwhile.
+pub fn sleep_ns(ns: u64) {
+    sleep_until_ns(mono_ns() + ns);
+}
+
+fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::try_from(ns % 1_000_000_000).unwrap_or(0),
+    }
+}
+
+/// The calling thread's id in its own PID namespace.
+pub fn gettid() -> i32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Sends `sig` to one thread of a process.
+///
+/// # Errors
+/// The kernel's error, ESRCH when the thread is gone.
+pub fn tgkill(tgid: i32, tid: i32, sig: i32) -> io::Result<()> {
+    // SAFETY: only integers are passed.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, sig) })
+}
+
+/// Sends `sig` to a process.
+///
+/// # Errors
+/// The kernel's error, ESRCH when the process is gone.
+pub fn kill(pid: i32, sig: i32) -> io::Result<()> {
+    // SAFETY: only integers are passed.
+    check(unsafe { libc::kill(pid, sig) }.into())
+}
+
+fn check(rc: libc::c_long) -> io::Result<()> {
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Blocks or unblocks SIGURG for the calling thread.
+pub fn block_sigurg(block: bool) {
+    let how = if block {
+        libc::SIG_BLOCK
+    } else {
+        libc::SIG_UNBLOCK
+    };
+    // SAFETY: a zeroed sigset_t is valid storage that sigemptyset then initialises; the rest
+    // passes pointers to it.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, SIGURG);
+        libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Names the calling thread (`/proc/PID/task/TID/comm`), cut at 15 bytes.
+pub fn name_thread(name: &[u8]) {
+    let mut buf = [0u8; 16];
+    let n = name.len().min(15);
+    buf[..n].copy_from_slice(&name[..n]);
+    // SAFETY: the kernel reads at most 16 bytes up to the terminating zero, which is there.
+    unsafe { libc::prctl(libc::PR_SET_NAME, buf.as_ptr()) };
+}
+
+/// Makes the kernel kill this process when the thread that started it ends.
+pub fn die_with_parent() {
+    // SAFETY: only integers are passed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Mounts tracefs at its usual place for the calling thread alone, if it is not mounted.
+///
+/// # Errors
+/// When neither the usual places hold tracefs nor it can be mounted.
+pub fn tracefs_root() -> io::Result<std::path::PathBuf> {
+    let places = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let found = |p: &&&str| std::path::Path::new(p).join("events/signal").is_dir();
+    if let Some(p) = places.iter().find(found) {
+        return Ok((*p).into());
+    }
+    let c = |s: &str| CString::new(s).expect("no zero byte in a constant");
+    let (none, root, at, fs) = (c("none"), c("/"), c(places[0]), c("tracefs"));
+    // SAFETY: unshare takes a flag.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: zero-terminated strings that live until the end of this function; a change of
+    // propagation takes neither a type nor data, tracefs takes no data.
+    unsafe {
+        let nothing = std::ptr::null();
+        check(
+            libc::mount(
+                none.as_ptr(),
+                root.as_ptr(),
+                nothing,
+                private,
+                nothing.cast(),
+            )
+            .into(),
+        )?;
+        check(libc::mount(fs.as_ptr(), at.as_ptr(), fs.as_ptr(), 0, nothing.cast()).into())?;
+    }
+    Ok(places[0].into())
+}
+
+/// The CPUs that are online, from sysfs.
+///
+/// # Errors
+/// When the file cannot be read or does not hold a CPU list.
+pub fn online_cpus() -> io::Result<Vec<i32>> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
+    let bad = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("not a CPU list: {text:?}"),
+        )
+    };
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (lo, hi) = part.split_once('-').unwrap_or((part, part));
+        let lo: i32 = lo.parse().map_err(|_| bad())?;
+        let hi: i32 = hi.parse().map_err(|_| bad())?;
+        cpus.extend(lo..=hi);
+    }
+    Ok(cpus)
+}
+
+/// Ties a thread (0: the caller) to one CPU.
+pub fn pin(tid: i32, cpu: usize) {
+    // SAFETY: a zeroed cpu_set_t is an empty set; CPU_SET writes inside it for cpu < 1024.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
+/// Has SIGINT noted instead of ending the program; the function says whether one has come.
+///
+/// # Errors
+/// When the kernel refuses the handler.
+pub fn note_interrupts() -> io::Result<fn() -> bool> {
+    static COME: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: libc::c_int) {
+        COME.store(true, Ordering::Relaxed);
+    }
+    let handler: extern "C" fn(libc::c_int) = note;
+    // SAFETY: the handler is async-signal-safe, one atomic store.
+    if unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(|| COME.load(Ordering::Relaxed))
+}
+
+/// Asks for real-time scheduling of the calling thread, or failing that the best nice value.
+/// Round robin: two such threads tied to one CPU must not lock each other out.
+pub fn raise_priority() {
+    let param = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `param` is valid; 0 is the calling thread.
+    unsafe {
+        if libc::sched_setscheduler(0, libc::SCHED_RR, &raw const param) != 0 {
+            libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Targets whose workers spin, sleep or mask the signal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, bail};
+
+use super::handler;
+use crate::options::Options;
+use crate::sys;
+
+/// Worker threads that run until stopped.
+pub struct Workers {
+    stop: Arc<AtomicBool>,
+    handles: Vec<JoinHandle<()>>,
+    /// Their thread ids in this process's PID namespace.
+    pub tids: Vec<i32>,
+}
+
+impl Workers {
+    /// Starts `count` threads named w0, w1... with SIGURG unblocked, running `body` until the
+    /// flag is set, and waits until each runs.
+    pub fn start(
+        count: usize,
+        alternate_stack: bool,
+        body: impl Fn(usize, &AtomicBool) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let body = Arc::new(body);
+        let slots: Arc<Vec<AtomicI32>> = Arc::new((0..count).map(|_| AtomicI32::new(0)).collect());
+        let mut handles = Vec::new();
+        for i in 0..count {
+            let (stop, body, slots) = (Arc::clone(&stop), Arc::clone(&body), Arc::clone(&slots));
+            let work = move || {
+                sys::name_thread(format!("w{i}").as_bytes());
+                if alternate_stack {
+                    handler::alternate_stack().expect("the kernel gives an alternate stack");
+                }
+                sys::block_sigurg(false);
+                slots[i].store(sys::gettid(), Ordering::Release);
+                body(i, &stop);
+            };
+            let builder = std::thread::Builder::new().stack_size(128 << 10);
+            handles.push(
+                builder
+                    .spawn(work)
+                    .context("cannot start a worker thread")?,
+            );
+        }
+        let settled = |s: &AtomicI32| {
+            while s.load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            s.load(Ordering::Acquire)
+        };
+        let tids = slots.iter().map(settled).collect();
+        Ok(Self {
+            stop,
+            handles,
+            tids,
+        })
+    }
+
+    /// Tells the workers to end and waits for them.
+    pub fn finish(self) {
+        self.stop.store(true, Ordering::Release);
+        for handle in self.handles {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// The common course: handler, workers, perhaps a sender among them, end of input, report.
+///
+/// With `wait=1` the workers start at the first byte of input and end at the second, after
+/// which the process goes on idle.
+fn course(o: &Options, body: impl Fn(usize, &AtomicBool) + Send + Sync + 'static) -> Result<()> {
+    let alternate = o.get("altstack", 0)? != 0;
+    handler::install(alternate)?;
+    let wait = o.get("wait", 0)? != 0;
+    if wait {
+        super::ready();
+        super::wait_for_go();
+    }
+    let workers = Workers::start(o.get("threads", 1)?, alternate, body)?;
+    super::ready();
+    let stop = AtomicBool::new(false);
+    let own = OwnSender::from_options(o, &workers.tids)?;
+    std::thread::scope(|scope| match &own {
+        Some(own) if own.count > 0 => own.run(&stop),
+        own => {
+            let sending = own.as_ref().map(|own| scope.spawn(|| own.run(&stop)));
+            super::wait_for_go();
+            stop.store(true, Ordering::Relaxed);
+            match sending.map(std::thread::ScopedJoinHandle::join) {
+                Some(Ok(sent)) => sent,
+                Some(Err(_)) => bail_io("the target's own sender panicked"),
+                None => Ok(()),
+            }
+        }
+    })
+    .context("the target's own sender failed")?;
+    workers.finish();
+    if wait {
+        super::ready();
+        super::wait_for_go();
+    }
+    super::report();
+    Ok(())
+}
+
+fn bail_io(why: &'static str) -> std::io::Result<()> {
+    Err(std::io::Error::other(why))
+}
+
+/// `spin`: workers that never leave the CPU by themselves, the first `sleepers` excepted; they
+/// end after `work_ms`, if given.
+pub fn spin(o: &Options) -> Result<()> {
+    let sleepers: usize = o.get("sleepers", 0)?;
+    let work_ms: u64 = o.get("work_ms", 0)?;
+    course(o, move |i, stop| {
+        let until = if work_ms == 0 {
+            u64::MAX
+        } else {
+            sys::mono_ns() + work_ms * 1_000_000
+        };
+        while !stop.load(Ordering::Relaxed) && sys::mono_ns() < until {
+            if i < sleepers {
+                nap(20_000_000);
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    })
+}
+
+/// `sleep`: workers that sleep and are woken by each signal.
+pub fn sleep(o: &Options) -> Result<()> {
+    course(o, |_, stop| {
+        while !stop.load(Ordering::Relaxed) {
+            nap(100_000_000);
+        }
+    })
+}
+
+/// One sleep that a signal cuts short.
+fn nap(ns: i64) {
+    let ts = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: ns,
+    };
+    // SAFETY: `ts` is valid and no remainder is asked for.
+    unsafe { libc::nanosleep(&raw const ts, std::ptr::null_mut()) };
+}
+
+/// `mask`: workers that block SIGURG for `hold_ms`, asleep or spinning (`how`), and open it
+/// for `open_us`, again and again.
+pub fn mask(o: &Options) -> Result<()> {
+    let hold_ns = o.get("hold_ms", 50u64)? * 1_000_000;
+    let open_ns = o.get("open_us", 2_000u64)? * 1_000;
+    let how: String = o.get("how", "sleep".to_owned())?;
+    let spinning = match how.as_str() {
+        "sleep" => false,
+        "spin" => true,
+        _ => bail!("how={how:?}: sleep or spin"),
+    };
+    course(o, move |_, stop| {
+        while !stop.load(Ordering::Relaxed) {
+            sys::block_sigurg(true);
+            let until = sys::mono_ns() + hold_ns;
+            if spinning {
+                while sys::mono_ns() < until {
+                    std::hint::spin_loop();
+                }
+            } else {
+                sys::sleep_until_ns(until);
+            }
+            sys::block_sigurg(false);
+            sys::sleep_ns(open_ns);
+        }
+    })
+}
+
+/// `onoff`: workers that spin for `on_us` and sleep for `off_us` in turn.
+pub fn on_off(o: &Options) -> Result<()> {
+    let on_ns = o.get("on_us", 3_000u64)? * 1_000;
+    let off_ns = o.get("off_us", 7_000u64)? * 1_000;
+    course(o, move |_, stop| {
+        while !stop.load(Ordering::Relaxed) {
+            let until = sys::mono_ns() + on_ns;
+            while sys::mono_ns() < until {
+                std::hint::spin_loop();
+            }
+            sys::sleep_ns(off_ns);
+        }
+    })
+}
+
+/// Signals the workers from inside the process, as the Go runtime's monitor does: one signal
+/// every `self_us` microseconds, to each in turn or (`self_dir=process`) to the process.
+#[derive(Clone)]
+struct OwnSender {
+    every_ns: u64,
+    to_process: bool,
+    /// So many, then the target ends by itself; 0: until stopped.
+    count: u64,
+    tids: Vec<i32>,
+}
+
+impl OwnSender {
+    fn from_options(o: &Options, tids: &[i32]) -> Result<Option<Self>> {
+        let sender = Self {
+            every_ns: o.get("self_us", 0u64)? * 1_000,
+            to_process: o.get("self_dir", "thread".to_owned())? == "process",
+            count: o.get("self_count", 0)?,
+            tids: tids.to_vec(),
+        };
+        Ok((sender.every_ns > 0).then_some(sender))
+    }
+
+    fn run(&self, stop: &AtomicBool) -> std::io::Result<()> {
+        let pid = i32::try_from(std::process::id()).map_err(std::io::Error::other)?;
+        let mut next = sys::mono_ns();
+        for (sent, tid) in (0u64..).zip(self.tids.iter().cycle()) {
+            if stop.load(Ordering::Relaxed) || (self.count > 0 && sent >= self.count) {
+                break;
+            }
+            if self.to_process {
+                sys::kill(pid, sys::SIGURG)?;
+            } else {
+                sys::tgkill(pid, *tid, sys::SIGURG)?;
+            }
+            next = (next + self.every_ns).max(sys::mono_ns());
+            sys::sleep_until_ns(next);
+        }
+        Ok(())
+    }
+}

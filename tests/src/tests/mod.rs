@@ -1,0 +1,32 @@
+//! The tests, a file a subject, in the order in which they run: simple things first.
+
+mod agreement;
+mod agreement_fates;
+mod agreement_go;
+mod components;
+mod input;
+mod life;
+mod reference;
+mod storm;
+mod throttle;
+
+use crate::run::Test;
+
+/// All tests in their order.
+pub fn all() -> Vec<Test> {
+    [
+        reference::tests(),
+        input::tests(),
+        agreement::tests(),
+        agreement_fates::tests(),
+        agreement_go::tests(),
+        agreement::total(),
+        components::tests(),
+        throttle::tests(),
+        storm::tests(),
+        life::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

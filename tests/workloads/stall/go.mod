@@ -1,0 +1,3 @@
+module gohang.test/stall
+
+go 1.21
