@@ -168,7 +168,7 @@ fn a_process_found_by_tick_and_met_by_nanosecond_is_one() {
     assert_eq!(report.cgroups[0].path.as_deref(), Some("/group9"));
     assert_eq!(report.cgroups[0].stall.count, 2);
     assert_eq!(report.loss.imbalances(), Vec::<String>::new());
-    assert_eq!(process.threads[0].comm.contains('\x1b'), false);
+    assert!(!process.threads[0].comm.contains('\x1b'));
 }
 
 #[test]

@@ -27,18 +27,27 @@ pub struct Failure {
 impl Failure {
     /// Wrong usage.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into() }
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
     }
 
     /// This kernel or these privileges cannot do it.
     pub fn unable(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Unable, error: error.into() }
+        Self {
+            exit: Exit::Unable,
+            error: error.into(),
+        }
     }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Failed, error: error.into() }
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+        }
     }
 }
 
@@ -46,7 +55,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(super) fn usage(error: &clap::Error) -> i32 {
     // A closed pipe is no error.
     let _ = error.print();
-    if error.use_stderr() { Exit::Usage as i32 } else { Exit::Ok as i32 }
+    if error.use_stderr() {
+        Exit::Usage as i32
+    } else {
+        Exit::Ok as i32
+    }
 }
 
 /// Prints a failure and gives its exit code.
@@ -83,7 +96,11 @@ pub(super) fn init_log(verbose: u8) {
         .filter_level(level)
         .format(|buf, record| {
             let text = crate::escape_line(&record.args().to_string());
-            writeln!(buf, "gohang: {}: {text}", record.level().as_str().to_lowercase())
+            writeln!(
+                buf,
+                "gohang: {}: {text}",
+                record.level().as_str().to_lowercase()
+            )
         })
         .init();
 }

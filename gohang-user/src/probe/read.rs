@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap as StdHashMap};
 
 use aya::maps::{HashMap, PerCpuArray, PerCpuHashMap};
-use gohang_common::cause::CAUSES;
 use gohang_common::counter::Counter;
 use gohang_common::hist;
-use gohang_common::map::{BucketKey, Moments, OUTCOMES, ProcessState, Summary, SummaryKey, series};
+use gohang_common::map::{BucketKey, Moments, ProcessState, Summary, SummaryKey};
 use gohang_common::thread::Thread;
 
 use super::load::{map, map_mut};
@@ -98,14 +97,14 @@ pub(crate) fn add_summary(to: &mut Summary, from: &Summary) {
         running_ns,
         scratch: _,
     } = from;
-    for index in 0..series::COUNT {
-        add_moments(&mut to.series[index], &series[index]);
+    for (to, from) in to.series.iter_mut().zip(series) {
+        add_moments(to, from);
     }
-    for index in 0..OUTCOMES {
-        to.outcomes[index] += outcomes[index];
+    for (to, from) in to.outcomes.iter_mut().zip(outcomes) {
+        *to += from;
     }
-    for index in 0..CAUSES {
-        to.parts_ns[index] = to.parts_ns[index].wrapping_add(parts_ns[index]);
+    for (to, from) in to.parts_ns.iter_mut().zip(parts_ns) {
+        *to = to.wrapping_add(*from);
     }
     to.coalesced += coalesced;
     to.running_ns = to.running_ns.wrapping_add(*running_ns);

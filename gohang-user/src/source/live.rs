@@ -1,7 +1,8 @@
 //! The running kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -193,9 +194,11 @@ impl Live {
     }
 
     /// Descriptor that becomes readable past the ring's fill threshold.
-    #[must_use]
-    pub fn ring_fd(&self) -> RawFd {
-        self.ring.0.as_raw_fd()
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn ring_fd(&self) -> io::Result<OwnedFd> {
+        self.ring.0.as_fd().try_clone_to_owned()
     }
 
     /// Looks at every process and lets the selected ones through.

@@ -8,8 +8,6 @@ use clap::{Args, ValueEnum};
 /// `gohang trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    #[command(flatten)]
-    pub select: SelectArgs,
     /// End after this long, as `30s` or `500ms` (else: Ctrl-C).
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -38,6 +36,8 @@ pub struct TraceArgs {
     /// Write the report to a file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub select: SelectArgs,
     #[command(flatten)]
     pub tuning: TuningArgs,
 }

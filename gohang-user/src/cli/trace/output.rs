@@ -2,10 +2,15 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use anyhow::Context as _;
 use gohang::event::Episode;
+use gohang::process::escape;
 use gohang::report::{Alert, Report};
-use gohang::sink::interval::Intervals;
-use gohang::sink::{json, jsonl, loss_lines, text};
+use gohang::sink::episode_text::episode_line;
+use gohang::sink::interval::Interval;
+use gohang::sink::live::{Live, TerminalSize};
+use gohang::sink::text::{self, TextOptions, layout};
+use gohang::sink::{json, jsonl, loss};
 
 use super::super::{Exit, Failure};
 use super::args::{By, Output as Form};
@@ -15,42 +20,73 @@ use super::writer::{Sent, Writer};
 /// The output of a trace.
 pub(super) struct Output {
     form: Form,
-    text: text::Options,
+    text: TextOptions,
+    terminal: bool,
     writer: Option<Writer>,
     buffer: Vec<u8>,
     /// Episodes in `buffer`.
     episodes: u64,
     dropped: u64,
-    intervals: Intervals,
-    live: text::Live,
+    /// Begin of the window, for episodes as text.
+    start_ns: u64,
+    before: Option<Report>,
+    live: Live,
 }
 
 /// A chunk of this size goes to the writer at once.
 const CHUNK: usize = 256 << 10;
 
+/// The terminal's size, if stdout is one.
+fn terminal_size() -> Option<TerminalSize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes a winsize.
+    let done = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (done == 0 && size.ws_col > 0).then(|| TerminalSize {
+        columns: usize::from(size.ws_col),
+        lines: usize::from(size.ws_row),
+    })
+}
+
 impl Output {
     pub fn new(plan: &Plan, writer: Writer) -> Self {
-        let terminal = io::stdout().is_terminal();
+        let terminal = plan.to_stdout() && io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let by = match plan.by {
             By::Process => text::By::Process,
             By::Thread => text::By::Thread,
             By::Cgroup => text::By::Cgroup,
         };
+        let columns = terminal
+            .then(terminal_size)
+            .flatten()
+            .map(|size| size.columns);
         Self {
             form: plan.output,
-            text: text::Options {
+            text: TextOptions {
                 by,
                 colour,
-                ..text::Options::default()
+                width: layout::usable_width(columns),
+                slow_ns: plan.thresholds.slow.as_nanos() as u64,
             },
+            terminal,
             writer: Some(writer),
             buffer: Vec::new(),
             episodes: 0,
             dropped: 0,
-            intervals: Intervals::default(),
-            live: text::Live::new(terminal),
+            start_ns: 0,
+            before: None,
+            live: Live::new(colour),
         }
+    }
+
+    /// The window has opened.
+    pub fn begin(&mut self, start_ns: u64) {
+        self.start_ns = start_ns;
     }
 
     /// Episodes that could not be written.
@@ -67,7 +103,11 @@ impl Output {
     pub fn episode(&mut self, episode: &Episode, cgroup: Option<&str>) {
         match self.form {
             Form::Jsonl => jsonl::write_episode(&mut self.buffer, episode, cgroup),
-            Form::Text => text::write_episode(&mut self.buffer, episode, cgroup),
+            Form::Text => {
+                let line = episode_line(episode, self.start_ns, cgroup);
+                self.buffer.extend_from_slice(line.as_bytes());
+                self.buffer.push(b'\n');
+            }
             Form::Json => return,
         }
         self.episodes += 1;
@@ -80,23 +120,39 @@ impl Output {
     pub fn alert(&mut self, alert: &Alert) {
         match self.form {
             Form::Jsonl => jsonl::write_alert(&mut self.buffer, alert),
-            // On stderr, so that the report on stdout stays whole; it lists
-            // them all again at the end.
+            // On stderr, so that stdout stays the report; it lists them all
+            // again.
             Form::Text => {
-                let _ = writeln!(io::stderr(), "gohang: {}", text::alert_line(alert));
+                let tid = alert
+                    .tid
+                    .map_or_else(String::new, |tid| format!(" thread {tid}"));
+                let headline = escape(&alert.headline);
+                let _ = writeln!(
+                    io::stderr(),
+                    "gohang: {}: process {}{tid}: {headline}",
+                    alert.rule,
+                    alert.pid
+                );
             }
             Form::Json => {}
         }
     }
 
     /// The figures so far.
-    pub fn interval(&mut self, report: &Report) {
-        let interval = self.intervals.next(report);
+    pub fn interval(&mut self, report: Report) -> Result<(), Failure> {
+        let interval = Interval::between(self.before.as_ref(), &report)
+            .context("the figures of two intervals contradict each other")?;
         match self.form {
             Form::Jsonl => jsonl::write_interval(&mut self.buffer, &interval),
-            Form::Text => self.live.write(&mut self.buffer, &interval),
+            Form::Text => {
+                let size = self.terminal.then(terminal_size).flatten();
+                let frame = self.live.frame(&interval, &report, size);
+                self.buffer.extend_from_slice(frame.as_bytes());
+            }
             Form::Json => {}
         }
+        self.before = Some(report);
+        Ok(())
     }
 
     /// Hands on what has been formatted.
@@ -121,7 +177,12 @@ impl Output {
         match self.form {
             Form::Jsonl => jsonl::write_end(&mut last, report),
             Form::Json => json::write_report(&mut last, report)?,
-            Form::Text => text::write_report(&mut last, report, &self.text),
+            Form::Text => {
+                if self.terminal {
+                    last.extend_from_slice(self.live.erase().as_bytes());
+                }
+                last.extend_from_slice(text::report(report, &self.text).as_bytes());
+            }
         }
         let mut result = Ok(());
         if let Some(writer) = self.writer.take() {
@@ -129,7 +190,7 @@ impl Output {
             writer.insist(last);
             result = writer.finish();
         }
-        for line in loss_lines(report) {
+        for line in loss::loss_lines(report) {
             let _ = writeln!(io::stderr(), "gohang: {line}");
         }
         match result {

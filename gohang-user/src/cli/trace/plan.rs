@@ -71,6 +71,11 @@ impl Plan {
         })
     }
 
+    /// Whether the report goes to stdout.
+    pub fn to_stdout(&self) -> bool {
+        self.out.is_none()
+    }
+
     /// Opens what the report goes to.
     pub fn open_output(&self) -> Result<Box<dyn Write + Send>, Failure> {
         let Some(path) = &self.out else {

@@ -1,7 +1,7 @@
 //! The traced window, from its opening to the report.
 
 use std::io::Write as _;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, loss};
@@ -40,13 +40,11 @@ pub(super) struct Session {
     proc: ProcRoot,
 }
 
-/// The ring's descriptor, for readiness only.
-struct RingFd(RawFd);
-
-impl AsRawFd for RingFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
+/// Watches a descriptor for readiness.
+fn readiness(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned, so it stays open and the same until the
+    // AsyncFd deregisters and closes it.
+    unsafe { AsyncFd::register(fd) }.map_err(|error| error.into_parts().1)
 }
 
 /// Now, on both clocks.
@@ -82,7 +80,7 @@ impl Session {
     ) -> Result<Exit, Failure> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
-        let ring = AsyncFd::new(RingFd(live.ring_fd()))?;
+        let ring = readiness(live.ring_fd()?)?;
         let proc = ProcRoot::default();
         let mut session = Self {
             output: Output::new(&plan, Writer::new(writer)?),
@@ -97,6 +95,7 @@ impl Session {
         };
         session.start = moment();
         session.start.mono_ns = session.live.open().map_err(Failure::unable)?;
+        session.output.begin(session.start.mono_ns);
         super::announce();
 
         let now = Instant::now();
@@ -184,7 +183,7 @@ impl Session {
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
         let report = self.report(moment(), Vec::new())?;
-        self.output.interval(&report);
+        self.output.interval(report)?;
         self.output.flush();
         if self.plan.self_stats {
             self.print_self_stats()?;
