@@ -22,4 +22,3 @@ pub mod report;
 pub mod schema;
 pub mod sink;
 pub mod source;
-mod units;

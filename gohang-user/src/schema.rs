@@ -6,6 +6,8 @@
 use schemars::{Schema, schema_for};
 
 use crate::compare::Comparison;
+use crate::demo::Demo;
+use crate::doctor::Doctor;
 use crate::report::Report;
 use crate::sink::jsonl::Line;
 
@@ -20,7 +22,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 3] = [
+pub const PUBLISHED: [Published; 5] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -35,6 +37,16 @@ pub const PUBLISHED: [Published; 3] = [
         file: "compare.schema.json",
         title: "gohang compare -o json",
         generate: || schema_for!(Comparison),
+    },
+    Published {
+        file: "demo.schema.json",
+        title: "gohang demo -o json",
+        generate: || schema_for!(Demo),
+    },
+    Published {
+        file: "doctor.schema.json",
+        title: "gohang doctor -o json",
+        generate: || schema_for!(Doctor),
     },
 ];
 

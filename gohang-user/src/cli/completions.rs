@@ -46,7 +46,7 @@ fn man_page() -> std::io::Result<Vec<u8>> {
     page.render_options_section(&mut out)?;
     for subcommand in command
         .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
+        .filter(|sub| sub.get_name() != "help" && !sub.is_hide_set())
     {
         let name = subcommand.get_bin_name().unwrap_or(subcommand.get_name());
         out.extend(format!(".SH {}\n", name.to_uppercase()).bytes());

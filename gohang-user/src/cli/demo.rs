@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gohang::demo::{self, DemoError, Role};
+use gohang::sink::loss::{impossible_line, loss_line};
+use gohang::sink::{json, pipe};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{DemoArgs, DemoPartArgs, DemoRole, Document};
-use super::stdout::print;
 use super::{Exit, Failure};
 
 /// Runs the demo and prints what it measured.
@@ -17,29 +18,16 @@ pub(super) fn run(options: DemoArgs) -> Result<Exit, Failure> {
     let outcome = demo::run(&mut bar);
     bar.clear();
     let demo = outcome.map_err(failure)?;
-    let text = match options.output {
-        Document::Text => demo::text(&demo),
-        Document::Json => {
-            let json = serde_json::to_string_pretty(&demo);
-            json.context("cannot write the result as JSON")? + "\n"
-        }
-    };
-    let loss = &demo.loss;
-    eprintln!(
-        "gohang: records: seen {} = submitted {} + ring_full {} + map_full {}; received {} = \
-         decoded {} + rejected {}",
-        loss.seen,
-        loss.submitted,
-        loss.ring_full,
-        loss.map_full,
-        loss.received,
-        loss.decoded,
-        loss.rejected
-    );
-    for (name, count) in &demo.impossible {
-        eprintln!("gohang: impossible, counted all the same: {name}: {count}");
+    eprintln!("gohang: {}", loss_line(&demo.loss));
+    if let Some(line) = impossible_line(&demo.impossible) {
+        eprintln!("gohang: {line}");
     }
-    print(&text)?;
+    let mut out = Vec::new();
+    match options.output {
+        Document::Text => out.extend_from_slice(demo::text(&demo).as_bytes()),
+        Document::Json => json::write_document(&mut out, &demo)?,
+    }
+    pipe::print(&out).context("cannot write the result to stdout")?;
     let imbalances = demo.imbalances();
     for imbalance in &imbalances {
         eprintln!("gohang: does not add up: {imbalance}");

@@ -7,7 +7,6 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
-mod stdout;
 mod trace;
 mod version;
 

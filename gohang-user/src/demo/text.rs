@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 
 use super::report::{Demo, Latency, Phase};
 use crate::report::CauseShare;
-use crate::units::duration;
+use crate::sink::units::duration;
 
 /// Width of the names, and of a phase's column.
 const NAME: usize = 26;
@@ -221,8 +221,8 @@ mod tests {
         let text = text(&sample());
         assert!(
             text.replace('\n', " ").contains(
-                "With a quota of 0.10 CPU (10 ms in 100 ms), 10 of 100 waited for quota, 91.0ms \
-                 at most: 100 % of all the waiting, though the median was 5.00us."
+                "With a quota of 0.10 CPU (10 ms in 100 ms), 10 of 100 waited for quota, 91 ms \
+                 at most: 100 % of all the waiting, though the median was 5.0 us."
             ),
             "{text}"
         );
@@ -231,7 +231,7 @@ mod tests {
             .find(|line| line.starts_with("  p99.9"))
             .expect("a row");
         let cells: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(cells, ["p99.9", "90.0us", "91.0ms"]);
+        assert_eq!(cells, ["p99.9", "90", "us", "91", "ms"]);
         assert!(
             text.lines().all(|line| line.len() <= NAME + 2 * COLUMN),
             "{text}"
