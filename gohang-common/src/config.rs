@@ -27,6 +27,17 @@ pub struct Offsets {
     pub task_thread_pid: u32,
     /// `task_struct.sched_task_group`.
     pub task_group: u32,
+    /// `task_struct.se.sum_exec_runtime`.
+    pub task_sum_exec: u32,
+    /// `task_struct.se.prev_sum_exec_runtime`: the same when it got its CPU.
+    pub task_prev_sum_exec: u32,
+    /// `task_struct.sched_info.last_queued`, [`ABSENT`] without schedule
+    /// information.
+    pub task_last_queued: u32,
+    /// `cfs_rq.rq`.
+    pub cfs_rq_rq: u32,
+    /// `rq.clock`, the clock of `last_queued`.
+    pub rq_clock: u32,
     /// `task_struct.se.cfs_rq`, [`ABSENT`] without group scheduling.
     pub task_cfs_rq: u32,
     /// `task_struct.throttled` (6.18 and later), else [`ABSENT`].
@@ -94,6 +105,11 @@ impl Offsets {
         task_start_time: ABSENT,
         task_thread_pid: ABSENT,
         task_group: ABSENT,
+        task_sum_exec: ABSENT,
+        task_prev_sum_exec: ABSENT,
+        task_last_queued: ABSENT,
+        cfs_rq_rq: ABSENT,
+        rq_clock: ABSENT,
         task_cfs_rq: ABSENT,
         task_throttled: ABSENT,
         task_frozen: ABSENT,

@@ -37,6 +37,12 @@ counters! {
     /// Parked threads beyond what a CPU's list holds: their park is taken to
     /// end at the next switch-in.
     ParkListFull = "park_list_full",
+    /// Switch-ins that the kernel did not report; rebuilt from the scheduler's
+    /// run-time account.
+    SwitchInUnreported = "switch_in_unreported",
+    /// Wake-ups that the kernel did not report; rebuilt from the scheduler's
+    /// queueing time.
+    WakeUnreported = "wake_unreported",
     /// Transitions that found something impossible (the kinds follow).
     AnomaliesSeen = "anomalies_seen",
     /// Impossible: switched in while already on a CPU.

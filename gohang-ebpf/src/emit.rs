@@ -12,7 +12,7 @@ use gohang_common::map::{BucketKey, Moments, Summary, SummaryKey, series};
 use gohang_common::record::{
     Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
 };
-use gohang_common::thread::{Account, Thread, UNKNOWN, anomaly, reload};
+use gohang_common::thread::{Thread, UNKNOWN, anomaly, reload};
 
 use crate::kernel::setting;
 use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, RECORDS, SUMMARIES};

@@ -12,6 +12,7 @@ use crate::emit::{self, End, Of};
 use crate::kernel::{Task, load, offset, probe, setting};
 use crate::maps::{GO, PROCESSES, THREADS};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
+use crate::unreported::make_up_switch_in;
 
 /// Execs seen, for the filter's provisional bytes.
 #[unsafe(no_mangle)]
@@ -139,7 +140,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         let thread = find(task as u64);
         let lost = thread.is_none();
         if let Some(thread) = thread {
-            thread_ends(&ctx, thread, at_ns);
+            thread_ends(&ctx, task as u64, thread, at_ns);
             if last {
                 process_ends(thread, tgid, at_ns);
             }
@@ -172,7 +173,8 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// What the thread still had pending ends with it.
 #[inline(always)]
-fn thread_ends(ctx: &BtfTracePointContext, thread: &mut Thread, at_ns: u64) {
+fn thread_ends(ctx: &BtfTracePointContext, task: u64, thread: &mut Thread, at_ns: u64) {
+    make_up_switch_in(task, thread, at_ns);
     let shared = shared(thread.tgid);
     thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
     emit::count_anomalies(ctx, thread);

@@ -1,7 +1,7 @@
 //! gohang's kernel programs.
 //!
 //! A file a subject: `sched` (switches and wake-ups), `signal` (generate and
-//! deliver), `throttle` (ends of parks), `life` (fork, exec, exit, free),
+//! deliver), `throttle` (ends of parks), `unreported` (events kept from us), `life` (fork, exec, exit, free),
 //! `self_test`; below them `threads` (the state map), `emit` (records,
 //! histograms, counters), `regs` (user registers), `kernel` (field access) and
 //! `maps`.
@@ -20,6 +20,7 @@ mod self_test;
 mod signal;
 mod threads;
 mod throttle;
+mod unreported;
 
 /// The licence that the tracing helpers ask for.
 #[unsafe(link_section = "license")]

@@ -13,6 +13,7 @@ use crate::kernel::{Task, is_frozen, is_throttled, load, offset, setting};
 use crate::regs::in_own_handler;
 use crate::threads::{filtered, find_or_imply, find_or_read, refresh_group, shared};
 use crate::throttle::{look_at_one, park};
+use crate::unreported::{make_up_switch_in, make_up_wake};
 
 /// `sched_switch(preempt, prev, next, prev_state)`: 5.18 and later, and vendor
 /// kernels that took it over.
@@ -98,6 +99,7 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
     let Some(thread) = find_or_imply(task, state::ON_CPU) else {
         return;
     };
+    make_up_switch_in(task, thread, now);
     let throttled = is_throttled(prev);
     let next_state = classify(preempt, prev_state, throttled, is_frozen(prev));
     let blocked = is_blocked(prev);
@@ -118,6 +120,7 @@ fn switch_in(ctx: &BtfTracePointContext, now: u64, next: Task) {
         return;
     };
     refresh_group(thread, next);
+    make_up_wake(task, thread, now);
     let shared = shared(thread.tgid);
     thread.switch_in(now, is_blocked(next), shared);
     emit::add_waits(thread);

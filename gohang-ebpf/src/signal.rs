@@ -14,6 +14,7 @@ use crate::kernel::{PF_EXITING, Task, load, offset, probe};
 use crate::maps::{GO, WINDOW};
 use crate::regs::{Regs, goroutine, user_regs};
 use crate::threads::{filtered, find_or_imply, find_or_read, process, process_or_new, shared};
+use crate::unreported::make_up_switch_in;
 
 /// Results of `signal_generate` (include/trace/events/signal.h).
 mod result {
@@ -222,6 +223,7 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     let Some(thread) = find_or_imply(task, state::ON_CPU) else {
         return;
     };
+    make_up_switch_in(task, thread, now);
     let regs = user_regs(task);
     // Out of sigreturn the signal waited for its own handler; out of another
     // system call that unblocked it, it was masked.

@@ -98,6 +98,12 @@ pub struct Loss {
     /// Parks whose end was taken to be the switch-in, because a CPU had more
     /// parked threads than its list holds.
     pub park_list_full: u64,
+    /// Switch-ins that the kernel did not report, rebuilt from the scheduler's
+    /// run-time account.
+    pub switch_in_unreported: u64,
+    /// Wake-ups that the kernel did not report, rebuilt from the scheduler's
+    /// queueing time.
+    pub wake_unreported: u64,
 }
 
 impl Loss {

@@ -80,6 +80,8 @@ pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
         histogram_full: counters.get(Counter::HistogramFull),
         before_window: counters.get(Counter::BeforeWindow),
         park_list_full: counters.get(Counter::ParkListFull),
+        switch_in_unreported: counters.get(Counter::SwitchInUnreported),
+        wake_unreported: counters.get(Counter::WakeUnreported),
     }
 }
 

@@ -22,13 +22,13 @@ pub use part::{Role, run_part};
 pub use report::{CpuStat, Demo, Latency, Phase, SCHEMA_VERSION, Sends};
 pub use text::text;
 
-use gohang_common::counter::Counter;
-
+use crate::aggregate;
 use crate::cgroup::{CgroupLayout, OwnGroups, Version};
 use crate::privilege;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError};
 use crate::process::ProcRoot;
 use crate::report::Loss;
+use crate::source::Taken;
 use os::EndSignals;
 use phase::{Bench, Collected, Quota};
 
@@ -141,21 +141,12 @@ pub fn run(progress: &mut dyn Progress) -> Result<Demo, DemoError> {
 }
 
 fn loss(counters: &Counters, collected: &Collected) -> Loss {
-    let decoded = collected.received - collected.rejected;
-    Loss {
-        seen: counters.get(Counter::Seen),
-        submitted: counters.get(Counter::Submitted),
-        ring_full: counters.get(Counter::RingFull),
-        map_full: counters.get(Counter::MapFull),
+    let taken = Taken {
         received: collected.received,
-        decoded,
+        decoded: collected.received - collected.rejected,
         rejected: collected.rejected,
-        emitted: decoded,
-        output_dropped: 0,
-        histogram_full: counters.get(Counter::HistogramFull),
-        before_window: counters.get(Counter::BeforeWindow),
-        park_list_full: counters.get(Counter::ParkListFull),
-    }
+    };
+    aggregate::loss(counters, &taken, 0)
 }
 
 impl Demo {

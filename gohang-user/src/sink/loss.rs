@@ -71,6 +71,12 @@ pub fn loss_lines(report: &Report) -> Vec<String> {
             loss.histogram_full
         ));
     }
+    if loss.switch_in_unreported + loss.wake_unreported > 0 {
+        lines.push(format!(
+            "{} switch-ins and {} wake-ups were not reported by this kernel and rebuilt from the scheduler's accounts",
+            loss.switch_in_unreported, loss.wake_unreported
+        ));
+    }
     if loss.park_list_full > 0 {
         lines.push(format!(
             "the end of {} waits for quota is an estimate: too many threads waited at once",
