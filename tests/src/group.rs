@@ -134,7 +134,21 @@ impl Group {
         if self.version == Version::V2 {
             enable_cpu(&self.path)?;
         }
-        Self::make(self.path.join("child"), self.version, quota)
+        self.named_child("child", quota)
+    }
+
+    /// Makes a group of this name below this one, for names that mean something; on v2 without
+    /// its own cpu controller, if the parent does not hand it down.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn named_child(&self, name: &str, quota: Option<(u64, u64)>) -> Result<Self> {
+        Self::make(self.path.join(name), self.version, quota)
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn make(path: PathBuf, version: Version, quota: Option<(u64, u64)>) -> Result<Self> {

@@ -7,6 +7,7 @@ mod components;
 mod input;
 mod life;
 mod reference;
+mod selection;
 mod storm;
 mod throttle;
 
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        selection::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
