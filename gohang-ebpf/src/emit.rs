@@ -14,7 +14,7 @@ use gohang_common::record::{
 };
 use gohang_common::thread::{Thread, UNKNOWN, anomaly, reload};
 
-use crate::kernel::setting;
+use crate::kernel::{element, setting};
 use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, RECORDS, SUMMARIES};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA`
@@ -152,7 +152,7 @@ fn add_bucket(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64
 pub fn add_value(thread: &Thread, series: usize, value: u64) {
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        if let Some(moments) = summary.series.get_mut(series) {
+        if let Some(moments) = element(&mut summary.series, series as u64) {
             add_moment(moments, value);
         }
         add_bucket(summary, &key, series, value);
@@ -245,14 +245,13 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
 
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        let outcome = reload(&end.outcome) as usize;
-        if let Some(count) = summary.outcomes.get_mut(outcome) {
+        let outcome = reload(&end.outcome) as u64;
+        if let Some(count) = element(&mut summary.outcomes, outcome) {
             *count += 1;
         }
         summary.coalesced += u64::from(end.coalesced);
         if delivered {
-            let index = cause as usize;
-            if let Some(moments) = summary.series.get_mut(index) {
+            if let Some(moments) = element(&mut summary.series, cause) {
                 add_moment(moments, latency);
             }
             summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
@@ -260,7 +259,7 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
             summary.parts_ns[2] = summary.parts_ns[2].wrapping_add(sums.blocked);
             summary.parts_ns[3] = summary.parts_ns[3].wrapping_add(sums.runqueue);
             summary.parts_ns[4] = summary.parts_ns[4].wrapping_add(sums.running);
-            add_bucket(summary, &key, index, latency);
+            add_bucket(summary, &key, cause as usize, latency);
         }
     }
 

@@ -139,3 +139,29 @@ pub fn namespace_tid(task: u64) -> Option<u32> {
     let entry = offset!(pid_numbers) + level * offset!(upid_size);
     probe::<u32>(pid, entry + offset!(upid_nr))
 }
+
+/// The element of an array in a map value, if the array has it.
+///
+/// The verifier must see the bound in the register that is added. Compiled from
+/// plain Rust, the check may look at one copy of the index and the addition take
+/// another from the stack; only kernels after 6.1 know that they are the same.
+#[inline(always)]
+pub fn element<T, const N: usize>(array: &mut [T; N], index: u64) -> Option<&mut T> {
+    if index >= N as u64 {
+        return None;
+    }
+    let mut bounded = index;
+    // SAFETY: only the register is written; the jump stays inside. It never
+    // happens that the index is set here: it was checked above.
+    unsafe {
+        core::arch::asm!(
+            "if {index} < {len} goto +1",
+            "{index} = 0",
+            index = inout(reg) bounded,
+            len = const N,
+            options(pure, nomem, nostack),
+        );
+    }
+    // SAFETY: it is the checked index.
+    Some(unsafe { array.get_unchecked_mut(bounded as usize) })
+}

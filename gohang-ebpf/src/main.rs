@@ -7,7 +7,7 @@
 //! `maps`.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "the BPF target has no other atomic add")]
 
 mod emit;

@@ -78,13 +78,30 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
 /// SEND_SIG_PRIV (1, the kernel) or points to a siginfo whose code is positive
 /// when the kernel made it (include/linux/sched/signal.h).
 #[inline(always)]
-fn sender(info: u64) -> Option<u32> {
+fn sender(info: u64) -> Sender {
     let from_user = match info {
         0 => true,
         1 => false,
         address => probe::<i32>(address, offset!(info_code)).unwrap_or(1) <= 0,
     };
-    from_user.then(|| (bpf_get_current_pid_tgid() >> 32) as u32)
+    if from_user {
+        Sender {
+            tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+            known: 1,
+        }
+    } else {
+        Sender { tgid: 0, known: 0 }
+    }
+}
+
+/// Who sent it. Not an `Option`: where there is none, its value is undefined,
+/// and reading an undefined stack slot is refused by 5.10's verifier.
+#[derive(Clone, Copy)]
+struct Sender {
+    /// Process, 0 if none.
+    tgid: u32,
+    /// 1 if a process sent it.
+    known: u8,
 }
 
 /// The end of an episode that is not delivered.
@@ -105,7 +122,7 @@ fn undelivered(outcome: Outcome, sent_ns: u64, now: u64, process_directed: u8) -
 }
 
 #[inline(always)]
-fn generate_private(target: Task, now: u64, outcome: i32, sender: Option<u32>) {
+fn generate_private(target: Task, now: u64, outcome: i32, sender: Sender) {
     if load::<u32>(target, offset!(task_flags)) & PF_EXITING != 0 {
         return;
     }
@@ -123,10 +140,10 @@ fn generate_private(target: Task, now: u64, outcome: i32, sender: Option<u32>) {
         }
         return;
     }
-    let (sender_tgid, sender_known) = match sender {
-        Some(tgid) => (tgid, 1),
-        None => (0, 0),
-    };
+    let Sender {
+        tgid: sender_tgid,
+        known: sender_known,
+    } = sender;
     if outcome == result::IGNORED {
         let mut end = undelivered(Outcome::Ignored, now, now, 0);
         end.sender_tgid = sender_tgid;
@@ -154,7 +171,7 @@ fn generate_private(target: Task, now: u64, outcome: i32, sender: Option<u32>) {
 }
 
 #[inline(always)]
-fn generate_shared(target: Task, tgid: u32, now: u64, outcome: i32, sender: Option<u32>) {
+fn generate_shared(target: Task, tgid: u32, now: u64, outcome: i32, sender: Sender) {
     let leader: Task = load(target, offset!(task_group_leader));
     let start_ns: u64 = load(leader, offset!(task_start_time));
     let Some(process) = process_or_new(tgid, start_ns, 0) else {
@@ -171,10 +188,10 @@ fn generate_shared(target: Task, tgid: u32, now: u64, outcome: i32, sender: Opti
         }
         return;
     }
-    let (sender_tgid, sender_known) = match sender {
-        Some(tgid) => (tgid, 1),
-        None => (0, 0),
-    };
+    let Sender {
+        tgid: sender_tgid,
+        known: sender_known,
+    } = sender;
     let held = process.sent_ns;
     if outcome == result::IGNORED || held != 0 {
         // No thread took it: it is told of the one that was named.

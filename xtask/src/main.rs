@@ -12,6 +12,7 @@ mod source_hash_tests;
 mod tally;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::path::PathBuf;
@@ -55,6 +56,26 @@ enum Task {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Run the privileged tests on real kernels under emulation.
+    Vm {
+        /// Kernels as `major.minor`; all of the matrix without any.
+        kernels: Vec<String>,
+        /// The long form: every test.
+        #[arg(long)]
+        full: bool,
+        /// Only name the kernels and the tests.
+        #[arg(long)]
+        list: bool,
+        /// Machines at a time; each has two emulated CPUs.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        jobs: usize,
+        /// Test this gohang instead of building one.
+        #[arg(long, value_name = "PATH")]
+        gohang: Option<PathBuf>,
+        /// Run this suite instead of building it.
+        #[arg(long, value_name = "PATH")]
+        suite: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -88,6 +109,26 @@ fn run(task: Task) -> Result<ExitCode> {
             filter,
         } => {
             return test::test(&workspace, &test::Options { filter, ci });
+        }
+        Task::Vm {
+            kernels,
+            full,
+            list,
+            jobs,
+            gohang,
+            suite,
+        } => {
+            return vm::vm(
+                &workspace,
+                &vm::Options {
+                    kernels,
+                    full,
+                    list,
+                    jobs,
+                    gohang,
+                    suite,
+                },
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

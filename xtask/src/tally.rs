@@ -122,6 +122,11 @@ pub fn listed(output: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.strip_suffix(": test"))
 }
 
+/// The names of the tests in the output of the privileged suite, in their order.
+pub fn names(output: &str) -> impl Iterator<Item = &str> {
+    output.lines().filter_map(test_line).map(|(name, _)| name)
+}
+
 /// Name and outcome of a line `test NAME ... OUTCOME`.
 fn test_line(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("test ")?.split_once(" ... ")

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::build_ebpf;
 use crate::go;
@@ -15,7 +15,7 @@ use crate::toolchain::is_root;
 use crate::workspace::{Workspace, cargo};
 
 /// The binary of the package of the same name that holds the privileged tests.
-const SUITE: &str = "gohang-tests";
+pub const SUITE: &str = "gohang-tests";
 
 /// The skips that `--ci` expects, relative to the workspace.
 const EXPECTED_SKIPS: &str = "tests/expected-skips.txt";
@@ -146,10 +146,21 @@ fn accept(status: ExitStatus, tally: Result<Tally, String>) -> Result<Tally, Str
     Ok(tally)
 }
 
+/// Makes the release build of a package and returns its binary of the same name.
+///
+/// # Errors
+/// When there is no such binary or it does not build.
+pub fn build_release(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    if !workspace.has_binary(package) {
+        bail!("the workspace has no binary {package}");
+    }
+    run(nested_cargo(workspace).args(["build", "--release", "--package", package]))?;
+    Ok(workspace.target_dir.join("release").join(package))
+}
+
 /// Builds the privileged suite and returns the command that runs it.
 fn build_suite(workspace: &Workspace) -> Result<Command> {
-    run(nested_cargo(workspace).args(["build", "--release", "--package", SUITE]))?;
-    let mut command = Command::new(workspace.target_dir.join("release").join(SUITE));
+    let mut command = Command::new(build_release(workspace, SUITE)?);
     clean_run_env(&mut command);
     command.current_dir(&workspace.root);
     Ok(command)

@@ -1,0 +1,132 @@
+//! Boots one kernel and waits for its results.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::apt::remove_folder;
+use super::tools::Tools;
+use crate::process::describe;
+
+/// Size of the disk that takes the results back, bytes.
+const DISK: u64 = 32 << 20;
+
+/// What a test machine left behind.
+#[derive(Debug, Clone)]
+pub struct Results {
+    /// What the tests printed.
+    pub output: String,
+    /// Exit status of the suite; none if the machine did not get so far.
+    pub status: Option<i32>,
+    /// What kept it from getting so far, as far as is known.
+    pub problem: Option<String>,
+    /// How long it ran.
+    pub took: Duration,
+    /// Where its console, output, kernel messages and emulator's messages lie.
+    pub folder: PathBuf,
+}
+
+impl Results {
+    /// The machine's console: the kernel's last words.
+    pub fn console(&self) -> String {
+        read(&self.folder.join("console.log"))
+    }
+}
+
+/// Boots `vmlinuz` with `initramfs`, and waits at most `limit` for it to power off.
+/// The emulator's exit status says nothing: it is zero after a panic too.
+///
+/// # Errors
+/// When the emulator cannot be started or a file cannot be written.
+pub fn run(
+    tools: &Tools,
+    vmlinuz: &Path,
+    initramfs: &Path,
+    folder: &Path,
+    limit: Duration,
+) -> Result<Results> {
+    remove_folder(folder)?;
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let file = |name: &str| {
+        let path = folder.join(name);
+        File::create(&path).with_context(|| format!("could not write {}", path.display()))
+    };
+    file("disk")?.set_len(DISK).context("the machine's disk")?;
+    let messages = file("qemu.log")?;
+    let mut command = tools.qemu();
+    // Emulated in software: /dev/kvm may exist and not work (nested virtualisation).
+    command
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+        .args(["-smp", "2", "-m", "1G"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .args(["-serial", "file:console.log"])
+        .args(["-chardev", "file,id=output,path=output.log"])
+        .args(["-device", "isa-serial,index=1,chardev=output"])
+        .args([
+            "-drive",
+            "file=disk,if=none,id=disk,format=raw,cache=unsafe",
+        ])
+        .args(["-device", "nvme,drive=disk,serial=results"])
+        .arg("-kernel")
+        .arg(vmlinuz)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(messages.try_clone().context("the emulator's messages")?)
+        .stderr(messages);
+    let begin = Instant::now();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("could not start `{}`", describe(&command)))?;
+    let mut problem = None;
+    while child.try_wait().context("the emulator")?.is_none() {
+        if begin.elapsed() > limit {
+            problem = Some(format!("it did not end within {} s", limit.as_secs()));
+            child.kill().context("the emulator")?;
+            child.wait().context("the emulator")?;
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    let took = begin.elapsed();
+    let unpacked = Command::new("tar")
+        .args(["-xf", "disk"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status()
+        .context("could not start tar")?;
+    let status = read(&folder.join("status")).trim().parse().ok();
+    if status.is_none() && problem.is_none() {
+        problem = Some(format!(
+            "it handed no exit status back (tar: {unpacked}); {}",
+            read(&folder.join("qemu.log")).trim()
+        ));
+    }
+    fs::remove_file(folder.join("disk")).context("the machine's disk")?;
+    Ok(Results {
+        // The terminal layer ends lines with two characters.
+        output: read(&folder.join("output.log")).replace("\r\n", "\n"),
+        status,
+        problem,
+        took,
+        folder: folder.to_owned(),
+    })
+}
+
+/// A file's text; nothing if there is none.
+fn read(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,283 @@
+//! The matrix: boots real kernels in an emulator and runs the privileged suite there.
+
+mod apt;
+mod cpio;
+mod expected;
+mod initramfs;
+mod kernels;
+mod machine;
+mod selection;
+mod sources;
+mod tools;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use self::expected::Row;
+use self::kernels::Image;
+use self::machine::Results;
+use self::sources::Sources;
+use self::tools::Tools;
+use crate::process::output;
+use crate::skips::{self, Skip};
+use crate::tally::{self, Tally};
+use crate::test;
+use crate::workspace::Workspace;
+
+/// The skips that are expected, relative to the workspace.
+const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
+
+/// Limits for one machine.
+const SHORT_LIMIT: Duration = Duration::from_secs(300);
+const FULL_LIMIT: Duration = Duration::from_secs(2400);
+
+/// How many of the console's last lines are shown on failure.
+const CONSOLE_LINES: usize = 60;
+
+/// What to run where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Kernels by name; all without names.
+    pub kernels: Vec<String>,
+    /// All tests rather than the short form's.
+    pub full: bool,
+    /// Only name kernels and tests.
+    pub list: bool,
+    /// Machines at a time.
+    pub jobs: usize,
+    /// Another gohang than the release build.
+    pub gohang: Option<PathBuf>,
+    /// Another suite than the release build.
+    pub suite: Option<PathBuf>,
+}
+
+/// What one kernel made of the tests.
+#[derive(Debug)]
+struct Verdict {
+    tally: Tally,
+    problems: Vec<String>,
+}
+
+/// Runs the matrix; the last line is the sum over all kernels, alone.
+///
+/// # Errors
+/// When something that the machines need cannot be provided. Failed tests are no error
+/// but the exit code.
+pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let chosen = kernels::choose(&options.kernels)?;
+    let (gohang, suite) = programs(workspace, options)?;
+    let all = output(Command::new(&suite).arg("--list"))?;
+    let all: Vec<String> = all.lines().map(str::to_owned).collect();
+    let tests = selection::choose(&all, options.full)?;
+    if options.list {
+        for kernel in &chosen {
+            println!("kernel {}", kernel.name);
+        }
+        for test in &tests {
+            println!("{test}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = expected::read(&workspace.root.join(EXPECTED_SKIPS))?;
+    let unknown = rows.iter().find(|row| !all.contains(&row.skip.name));
+    if let Some(Row { kernel, skip }) = unknown {
+        bail!("{EXPECTED_SKIPS} names for {kernel} a test that there is not: {skip}");
+    }
+
+    let folder = workspace.target_dir.join("vm");
+    let sources = Sources::of_this_machine()?;
+    let tools = Tools::provide(&folder, &sources)?;
+    let images = chosen
+        .iter()
+        .map(|kernel| kernel.provide(&folder, &sources))
+        .collect::<Result<Vec<Image>>>()?;
+    let workloads = workspace.target_dir.join("go/workloads");
+    let initramfs = folder.join("initramfs");
+    let archive = initramfs::build(&initramfs::Content {
+        busybox: &tools.busybox,
+        gohang: &gohang,
+        suite: &suite,
+        workloads: workloads.is_dir().then_some(workloads.as_path()),
+        tests: if options.full { &[] } else { &tests },
+    })?;
+    fs::write(&initramfs, archive)
+        .with_context(|| format!("could not write {}", initramfs.display()))?;
+
+    let limit = if options.full {
+        FULL_LIMIT
+    } else {
+        SHORT_LIMIT
+    };
+    let begin = Instant::now();
+    let mut sum = Tally::default();
+    let mut problems = Vec::new();
+    let boot = |image: &Image| {
+        let place = folder.join("runs").join(image.kernel.name);
+        machine::run(&tools, &image.vmlinuz, &initramfs, &place, limit)
+    };
+    boot_all(&images, options.jobs, boot, |image, results| {
+        let verdict = judge(image, &results, &tests, &rows);
+        show(image, &results, &verdict);
+        let kernel = image.kernel.name;
+        let found = verdict.problems.into_iter();
+        problems.extend(found.map(|problem| format!("{kernel}: {problem}")));
+        sum.add(verdict.tally);
+    })?;
+    println!();
+    for problem in &problems {
+        println!("problem: {problem}");
+    }
+    println!(
+        "{} kernels in {} s",
+        images.len(),
+        begin.elapsed().as_secs()
+    );
+    println!("{sum}");
+    Ok(if sum.failed == 0 && problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The program under test and the suite, built where none are given.
+fn programs(workspace: &Workspace, options: &Options) -> Result<(PathBuf, PathBuf)> {
+    let given = |path: &PathBuf| {
+        std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
+    };
+    let gohang = match &options.gohang {
+        Some(path) => given(path)?,
+        None => test::build_release(workspace, "gohang")?,
+    };
+    let suite = match &options.suite {
+        Some(path) => given(path)?,
+        None => test::build_release(workspace, test::SUITE)?,
+    };
+    Ok((gohang, suite))
+}
+
+/// Boots the images, `jobs` at a time, and hands each one's results over as they come.
+fn boot_all(
+    images: &[Image],
+    jobs: usize,
+    boot: impl Fn(&Image) -> Result<Results> + Sync,
+    mut take: impl FnMut(&Image, Results),
+) -> Result<()> {
+    let next = Mutex::new(images.iter());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, images.len().max(1)) {
+            let (sender, next, boot) = (sender.clone(), &next, &boot);
+            scope.spawn(move || {
+                loop {
+                    let image = next.lock().ok().and_then(|mut images| images.next());
+                    let Some(image) = image else { break };
+                    if sender.send((image, boot(image))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut done = 0;
+        for (image, results) in receiver {
+            take(image, results?);
+            done += 1;
+        }
+        if done == images.len() {
+            Ok(())
+        } else {
+            Err(anyhow!(
+                "only {done} of {} kernels were booted",
+                images.len()
+            ))
+        }
+    })
+}
+
+/// Holds what a machine handed back against its exit status, the tests that were to
+/// run and the skips that are expected.
+fn judge(image: &Image, results: &Results, tests: &[String], rows: &[Row]) -> Verdict {
+    let mut problems: Vec<String> = results.problem.clone().into_iter().collect();
+    let tally = match tally::of_privileged(&results.output) {
+        Ok(tally) => tally,
+        Err(problem) => {
+            problems.push(problem);
+            return Verdict {
+                tally: Tally::default(),
+                problems,
+            };
+        }
+    };
+    // Without a status there is a problem already.
+    if let Some(status) = results.status
+        && (status == 0) != (tally.failed == 0)
+    {
+        problems.push(format!(
+            "exit status {status}, though its tests are {tally}"
+        ));
+    }
+    let ran: BTreeSet<&str> = tally::names(&results.output).collect();
+    let wanted: BTreeSet<&str> = tests.iter().map(String::as_str).collect();
+    problems.extend(
+        wanted
+            .difference(&ran)
+            .map(|name| format!("{name} did not run")),
+    );
+    problems.extend(
+        ran.difference(&wanted)
+            .map(|name| format!("{name} ran unasked")),
+    );
+    let expected: Vec<Skip> = rows
+        .iter()
+        .filter(|row| row.kernel == image.kernel.name && wanted.contains(row.skip.name.as_str()))
+        .map(|row| row.skip.clone())
+        .collect();
+    problems.extend(skips::differences(&expected, &tally.skips));
+    Verdict { tally, problems }
+}
+
+/// Prints a kernel's results: a line a test, and everything on failure.
+fn show(image: &Image, results: &Results, Verdict { tally, problems }: &Verdict) {
+    println!(
+        "\nkernel {} ({}), {} s",
+        image.kernel.name,
+        image.package,
+        results.took.as_secs()
+    );
+    if tally.failed == 0 && problems.is_empty() {
+        for line in results
+            .output
+            .lines()
+            .filter(|line| line.starts_with("test "))
+        {
+            println!("{line}");
+        }
+    } else {
+        print!("{}", results.output);
+        for problem in problems {
+            println!("problem: {problem}");
+        }
+        let console = results.console();
+        let lines: Vec<&str> = console.lines().collect();
+        let from = lines.len().saturating_sub(CONSOLE_LINES);
+        println!(
+            "console of {} (all in {}):",
+            image.kernel.name,
+            results.folder.display()
+        );
+        for line in &lines[from..] {
+            println!("    {}", line.trim_end());
+        }
+    }
+    println!("kernel {}: {tally}", image.kernel.name);
+}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Which tests the matrix runs.
+
+use anyhow::{Result, bail};
+
+/// The tests of the short form, which CI runs: every hook and every component once,
+/// in what emulated processors can do in a minute and a half a kernel. The long form
+/// runs all of them.
+const SHORT: [&str; 12] = [
+    "reference::control",
+    "input::unknown_pid",
+    "agreement::plain",
+    "agreement::quota_sender_outside",
+    "agreement::exec",
+    "agreement::dying",
+    "components::runqueue",
+    "components::masked",
+    "components::blocked_by_vfork",
+    "components::throttled",
+    "throttle::stall",
+    "throttle::episodes",
+];
+
+/// The tests to run among `all`, in their order.
+///
+/// # Errors
+/// When the short form names a test that is not there.
+pub fn choose(all: &[String], full: bool) -> Result<Vec<String>> {
+    if full {
+        return Ok(all.to_vec());
+    }
+    if let Some(gone) = SHORT
+        .iter()
+        .find(|name| !all.iter().any(|test| test == *name))
+    {
+        bail!("the short form of the matrix names the test {gone}, which the suite does not have");
+    }
+    let chosen = all.iter().filter(|test| SHORT.contains(&test.as_str()));
+    Ok(chosen.cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_form_is_a_part_of_the_long_one() {
+        let mut all: Vec<String> = SHORT.iter().rev().map(|name| (*name).to_owned()).collect();
+        all.push("life::soak".to_owned());
+        let short = choose(&all, false).expect("all there");
+        assert_eq!(short, all[..SHORT.len()]);
+        assert_eq!(choose(&all, true).expect("all"), all);
+        assert!(choose(&all[1..], false).is_err());
+    }
+}
