@@ -126,6 +126,14 @@ impl Group {
         Self::make(path, h.version, quota)
     }
 
+    /// Makes a group of this name directly below the hierarchy's root, without a quota.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn named(h: &Hierarchy, name: &str) -> Result<Self> {
+        Self::make(h.root.join(name), h.version, None)
+    }
+
     /// Makes a group below this one.
     ///
     /// # Errors

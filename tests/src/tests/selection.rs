@@ -54,7 +54,8 @@ fn traced(settings: &Settings, select: &[&str]) -> Result<BTreeSet<i64>> {
 fn by_group(settings: &Settings, report: &mut Report) -> Result<()> {
     let outer = Group::new(&settings.hierarchy()?, None)?;
     let docker = outer.named_child(&format!("docker-{CONTAINER}.scope"), None)?;
-    let unit = outer.named_child("gohang-test.service", None)?;
+    // A unit's group has nothing but slices above it.
+    let unit = Group::named(&settings.hierarchy()?, "gohang-test.service")?;
     let start = |group: Option<&Group>| Target::start("spin", &[], group);
     let (outside, inner) = (start(None)?, start(Some(&docker))?);
     let in_unit = start(Some(&unit))?;
@@ -62,7 +63,7 @@ fn by_group(settings: &Settings, report: &mut Report) -> Result<()> {
         [&outside, &inner, &in_unit].map(|target| i64::from(target.pid));
     let path = outer.path().to_string_lossy().into_owned();
     for (select, want) in [
-        (vec!["--cgroup", path.as_str()], vec![inner_pid, unit_pid]),
+        (vec!["--cgroup", path.as_str()], vec![inner_pid]),
         (vec!["--container", &CONTAINER[..12]], vec![inner_pid]),
         (vec!["--unit", "gohang-test.service"], vec![unit_pid]),
         (vec!["--unit", "no-such.service"], vec![]),
