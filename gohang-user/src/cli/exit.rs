@@ -85,6 +85,9 @@ pub(super) fn code(outcome: Result<Exit, Failure>) -> i32 {
     }
 }
 
+/// Module of the kernel programs, whose rare diagnostics show with `-v`.
+const KERNEL_SIDE: &str = "gohang_ebpf";
+
 /// Diagnostics go to stderr: warnings always, more with `-v`.
 pub(super) fn init_log(verbose: u8) {
     let level = match verbose {
@@ -92,8 +95,14 @@ pub(super) fn init_log(verbose: u8) {
         1 => log::LevelFilter::Info,
         _ => log::LevelFilter::Debug,
     };
+    let kernel_side = if verbose == 0 {
+        log::LevelFilter::Off
+    } else {
+        level
+    };
     env_logger::Builder::new()
         .filter_level(level)
+        .filter_module(KERNEL_SIDE, kernel_side)
         .format(|buf, record| {
             let text = crate::escape_line(&record.args().to_string());
             writeln!(

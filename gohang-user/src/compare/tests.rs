@@ -96,7 +96,7 @@ fn text_reads_like_this() {
 A: gohang 0.1.0, kernel 6.18.5, 8.20 s
 B: gohang 0.1.0, kernel 6.18.5, 8.20 s
 
-server (1234) -> server (4321), go1.27.3, 0.20 CPU -> 2.00 CPU, in /work/a
+server (1234) -> server (4321), go1.27.3, 0.20 CPU -> 2.00 CPU, in /team/a
                                   A       B        change
   signals delivered              93     186        +100 %
   sends absorbed                  3       0        -100 %

@@ -170,7 +170,7 @@ fn every_line_fits_and_is_of_one_type_only() {
     let schema = schema("events.schema.json");
     let report = sample::report();
     let mut out = Vec::new();
-    jsonl::write_episode(&mut out, &sample::episode(), Some("/work/a"));
+    jsonl::write_episode(&mut out, &sample::episode(), Some("/team/a"));
     for outcome in gohang_common::cause::Outcome::ALL {
         let episode = crate::event::Episode {
             outcome,

@@ -112,10 +112,10 @@ mod tests {
         for (episode, cgroup, want) in [
             (
                 base.clone(),
-                Some("/work/a"),
+                Some("/team/a"),
                 "    3.200000  server (pid 1234 tid 1240): 88 ms, throttled (throttled 86 ms, runqueue \
                  1.0 ms, blocked (stopped) 600 us, running 400 us); goroutine 17; 3 more sends \
-                 absorbed; in /work/a",
+                 absorbed; in /team/a",
             ),
             (
                 quick.clone(),

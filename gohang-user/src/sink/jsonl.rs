@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_delivered_episode_has_every_field() {
         let mut out = Vec::new();
-        write_episode(&mut out, &sample::episode(), Some("/work/a"));
+        write_episode(&mut out, &sample::episode(), Some("/team/a"));
         assert_eq!(
             String::from_utf8(out).expect("ASCII"),
             "{\"type\":\"episode\",\"pid\":1234,\"tid\":1240,\"start_ns\":77,\"comm\":\"server\",\
@@ -198,7 +198,7 @@ mod tests {
              \"delivered_ns\":5088000000,\"latency_ns\":88000000,\"coalesced\":3,\
              \"outcome\":\"delivered\",\"throttled_ns\":86000000,\"runqueue_ns\":1000000,\
              \"blocked_ns\":600000,\"running_ns\":400000,\"masked_ns\":0,\"cause\":\"throttled\",\
-             \"cgroup\":\"/work/a\",\"blocked_kind\":\"stopped\",\"estimate\":false}\n"
+             \"cgroup\":\"/team/a\",\"blocked_kind\":\"stopped\",\"estimate\":false}\n"
         );
     }
 

@@ -80,10 +80,10 @@ pub(crate) fn process() -> Process {
         comm: "server".to_owned(),
         go: Some("go1.27.3".to_owned()),
         execs: 0,
-        cgroup: Some("/work/a".to_owned()),
-        quota_cgroup: Some("/work/a".to_owned()),
+        cgroup: Some("/team/a".to_owned()),
+        quota_cgroup: Some("/team/a".to_owned()),
         limit: Some(Limit {
-            owner: "/work/a".to_owned(),
+            owner: "/team/a".to_owned(),
             quota_ns: 20_000_000,
             period_ns: 100_000_000,
             cpus: 0.2,
@@ -190,11 +190,11 @@ pub(crate) fn report() -> Report {
             cpus: 2,
         }),
         cgroups: vec![Cgroup {
-            path: Some("/work/a".to_owned()),
+            path: Some("/team/a".to_owned()),
             id: 42,
             quota_ns: Some(20_000_000),
             period_ns: Some(100_000_000),
-            limit_owner: Some("/work/a".to_owned()),
+            limit_owner: Some("/team/a".to_owned()),
             delivery: server.delivery.clone(),
             stall: server.stall.clone(),
             runqueue: server.runqueue.clone(),
@@ -218,7 +218,7 @@ pub(crate) fn report() -> Report {
                 ("coalesced".to_owned(), json!(3)),
                 ("cause".to_owned(), json!("throttled")),
             ]),
-            advice: "raise the quota of /work/a, or lower GOMAXPROCS".to_owned(),
+            advice: "raise the quota of /team/a, or lower GOMAXPROCS".to_owned(),
         }],
     }
 }

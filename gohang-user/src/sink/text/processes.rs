@@ -49,7 +49,7 @@ fn process_block(report: &Report, process: &Process, options: &TextOptions) -> V
     lines
 }
 
-/// `server (pid 1234) in /work/a, unit x, container y, ended`.
+/// `server (pid 1234) in /team/a, unit x, container y, ended`.
 fn title(process: &Process) -> String {
     let mut title = format!("{} (pid {})", escape(&process.comm), process.pid);
     if let Some(path) = &process.cgroup {

@@ -13,7 +13,7 @@ fn plain(by: By, width: usize) -> TextOptions {
 const EXPECTED: &str = "\
 gohang 0.1.0, kernel 6.18.5: traced 8.20 s (attached in 210 ms); time out of quota is exact
 
-server (pid 1234) in /work/a
+server (pid 1234) in /team/a
   go1.27.3, quota 0.20 CPU: threads out of quota 78 % of the time (longest 96 ms); 12 preemption
   signals/s; 1 of 93 waited for quota (88 ms), not for a CPU (run queue 2 %)
   delivery of 93 signals: median 6.9 us, p90 21 us, p99 88 ms, p99.9 88 ms, longest 88 ms
@@ -40,7 +40,7 @@ idle (pid 99) in /
 warning: slow-delivery (pid 1234 tid 1240 goroutine 17): a preemption signal took 88 ms, 86 ms of it
   out of quota, since 2026-09-21T14:13:23.200Z
   evidence: cause throttled, coalesced 3, latency 88 ms
-  advice: raise the quota of /work/a, or lower GOMAXPROCS
+  advice: raise the quota of /team/a, or lower GOMAXPROCS
 
 machine: of all CPU time 3 % taken by the hypervisor (steal); such time counts as running where a
   traced thread was on that CPU
@@ -137,13 +137,13 @@ fn threads_have_a_line_each() {
 fn control_groups_have_a_block_each() {
     let mut sample = sample::report();
     let text = report(&sample, &plain(By::Cgroup, 100));
-    assert!(text.contains("\n/work/a\n  quota 0.20 CPU (20 ms every 100 ms): its threads were out of quota for 6.34 s"), "{text}");
+    assert!(text.contains("\n/team/a\n  quota 0.20 CPU (20 ms every 100 ms): its threads were out of quota for 6.34 s"), "{text}");
     assert!(!text.contains("server (pid 1234)"), "{text}");
     sample.cgroups[0].path = None;
     sample.cgroups[0].quota_ns = None;
     let text = report(&sample, &plain(By::Cgroup, 100));
     assert!(
-        text.contains("control group 42 (gone)\n  quota unknown, set by /work/a: "),
+        text.contains("control group 42 (gone)\n  quota unknown, set by /team/a: "),
         "{text}"
     );
     sample.cgroups.clear();
