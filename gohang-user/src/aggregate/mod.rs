@@ -119,6 +119,9 @@ impl Aggregate {
 
     /// Bounds what is kept of ended processes.
     fn fold(&mut self) {
+        self.processes.retain(|_, data| {
+            data.ended_ns.is_none() || !data.is_nobody(&data.totals(&OwnerSummary::default()))
+        });
         let ended: Vec<ProcessId> = self
             .processes
             .iter()

@@ -93,6 +93,14 @@ impl ProcessData {
         totals
     }
 
+    /// Whether nothing shows that it was Go, or that it was signalled: one of the
+    /// many that end before they can be looked at.
+    pub fn is_nobody(&self, totals: &OwnerSummary) -> bool {
+        self.facts.gone
+            && self.pending_at_end == 0
+            && totals.totals.outcomes.iter().all(|count| *count == 0)
+    }
+
     /// How much it matters among ended ones.
     pub fn weight(&self) -> u64 {
         self.kept

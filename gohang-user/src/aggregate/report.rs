@@ -100,7 +100,7 @@ impl Aggregate {
         let mut processes: Vec<Process> = self
             .processes
             .iter()
-            .map(|(id, data)| process(*id, data, live.get(id).unwrap_or(&none), groups))
+            .filter_map(|(id, data)| process(*id, data, live.get(id).unwrap_or(&none), groups))
             .collect();
         processes.sort_by_key(importance);
         let cgroups = self.cgroups(&live, groups);
@@ -206,12 +206,15 @@ fn process(
     data: &ProcessData,
     live: &BTreeMap<u64, OwnerSummary>,
     groups: &mut dyn Groups,
-) -> Process {
+) -> Option<Process> {
     let mut sum = OwnerSummary::default();
     for owner in live.values() {
         process::add_owner(&mut sum, owner);
     }
     let totals = data.totals(&sum);
+    if data.is_nobody(&totals) {
+        return None;
+    }
     // As of now where the process still lives: it may have been moved.
     let now = if data.ended_ns.is_none() {
         groups.of_process(id.pid)
@@ -234,7 +237,7 @@ fn process(
     } else {
         &data.comm
     };
-    Process {
+    Some(Process {
         pid: id.pid,
         start_ns: id.start_ns,
         traced_since_ns: if data.known {
@@ -265,7 +268,7 @@ fn process(
             .map(|(tid, data)| thread(*tid, data))
             .collect(),
         chain: None,
-    }
+    })
 }
 
 fn thread(tid: u32, data: &ThreadData) -> Thread {

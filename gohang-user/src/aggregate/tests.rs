@@ -216,6 +216,23 @@ fn a_foreign_process_leaves_nothing() {
 }
 
 #[test]
+fn one_that_ended_unseen_is_listed_only_if_it_was_signalled() {
+    let mut aggregate = Aggregate::default();
+    let gone = |pid, start_ns| Facts {
+        pid,
+        start_ns: Some(start_ns),
+        gone: true,
+        ..Facts::default()
+    };
+    aggregate.take(&Item::Found(Box::new(gone(ID.pid, ID.start_ns))));
+    aggregate.take(&Item::Found(Box::new(gone(50, 8_000_000_000))));
+    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    let report = aggregate.report(context(snapshot(&[((ID, 9), totals(5))])), &mut NoGroups);
+    let pids: Vec<u32> = report.processes.iter().map(|process| process.pid).collect();
+    assert_eq!(pids, [ID.pid]);
+}
+
+#[test]
 fn an_imbalance_is_told() {
     let mut context = context(Snapshot::default());
     context.counters = [

@@ -24,6 +24,9 @@ pub struct Facts {
     pub go: Option<String>,
     /// Why goroutine ids are not known, if they are not.
     pub no_goid: Option<String>,
+    /// It had ended before its program could be looked at: whether it was Go is
+    /// not known.
+    pub gone: bool,
     /// Executed a program while traced.
     pub executed: bool,
     /// Its groups.

@@ -272,6 +272,7 @@ impl Live {
             },
             go: go.map(|go| go.program.build.version.to_string()),
             no_goid: go.and_then(|go| go.program.offsets.as_ref().err().map(ToString::to_string)),
+            gone: false,
             executed,
             group,
         }
@@ -313,7 +314,7 @@ impl Live {
         // One that is gone already cannot be told: its episodes, if it had any,
         // are kept.
         let traced = selected && (go.is_some() || self.selection.non_go)
-            || gone && self.selection.is_open()
+            || gone && self.selection.may_match_gone(&record.comm)
             || self.selection.pids.contains(&pid);
         let decided = if provisional {
             self.probe.filter().decide(pid, record.filter, traced)
@@ -328,7 +329,8 @@ impl Live {
             return Ok(());
         }
         if traced {
-            let facts = self.facts(pid, Some(record), go.as_ref(), executed);
+            let mut facts = self.facts(pid, Some(record), go.as_ref(), executed);
+            facts.gone = gone;
             self.adopt(pid, go.as_ref())?;
             into.push(Item::Found(Box::new(facts)));
         } else {

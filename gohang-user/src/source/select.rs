@@ -58,6 +58,13 @@ impl Selection {
             && Membership::read(proc, pid).is_ok_and(|membership| self.matches_group(&membership))
     }
 
+    /// Whether a process of this name that has ended before it could be looked
+    /// at may be meant. Its groups cannot be known any more.
+    #[must_use]
+    pub fn may_match_gone(&self, comm: &[u8]) -> bool {
+        self.is_everything() || self.comms.iter().any(|wanted| wanted.as_bytes() == comm)
+    }
+
     fn matches_group(&self, membership: &Membership) -> bool {
         if membership.members().iter().any(|member| {
             self.cgroups
@@ -91,6 +98,17 @@ mod tests {
         assert!(is_below(Path::new("/a/b/c"), Path::new("/a/b")));
         assert!(is_below(Path::new("/a/b"), Path::new("/a/b")));
         assert!(!is_below(Path::new("/a/bc"), Path::new("/a/b")));
+    }
+
+    #[test]
+    fn one_that_is_gone_is_known_by_its_name_only() {
+        let mut selection = Selection::default();
+        assert!(selection.may_match_gone(b"any"));
+        selection.cgroups.insert("/a".into());
+        assert!(!selection.may_match_gone(b"any"));
+        selection.comms.insert("any".into());
+        assert!(selection.may_match_gone(b"any"));
+        assert!(!selection.may_match_gone(b"any2"));
     }
 
     #[test]
