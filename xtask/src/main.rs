@@ -1,5 +1,6 @@
 //! gohang's own build and test commands: `cargo xtask help` lists them.
 
+mod bench;
 mod build_ebpf;
 mod go;
 mod manifest;
@@ -76,6 +77,11 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         suite: Option<PathBuf>,
     },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
 }
 
 fn main() -> ExitCode {
@@ -90,25 +96,24 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<ExitCode> {
-    let workspace = Workspace::find()?;
     match task {
-        Task::BuildEbpf { check: true, .. } => build_ebpf::check(&workspace)?,
+        Task::BuildEbpf { check: true, .. } => build_ebpf::check(&Workspace::find()?)?,
         Task::BuildEbpf {
             check: false,
             features,
             out,
         } => {
-            build_ebpf::build(&workspace, &build_ebpf::Options { features, out })?;
+            build_ebpf::build(&Workspace::find()?, &build_ebpf::Options { features, out })?;
         }
         Task::Test {
             list: true, filter, ..
-        } => test::list(&workspace, filter.as_deref())?,
+        } => test::list(&Workspace::find()?, filter.as_deref())?,
         Task::Test {
             list: false,
             ci,
             filter,
         } => {
-            return test::test(&workspace, &test::Options { filter, ci });
+            return test::test(&Workspace::find()?, &test::Options { filter, ci });
         }
         Task::Vm {
             kernels,
@@ -119,7 +124,7 @@ fn run(task: Task) -> Result<ExitCode> {
             suite,
         } => {
             return vm::vm(
-                &workspace,
+                &Workspace::find()?,
                 &vm::Options {
                     kernels,
                     full,
@@ -130,6 +135,8 @@ fn run(task: Task) -> Result<ExitCode> {
                 },
             );
         }
+        // Its own children run outside cargo: they know no workspace.
+        Task::Bench { what } => bench::bench(what)?,
     }
     Ok(ExitCode::SUCCESS)
 }
