@@ -139,15 +139,18 @@ where
     })
 }
 
-fn settings(options: &LoadOptions, precision: Precision, ring_bytes: u32) -> Settings {
-    let pt_regs = aya::sys::is_helper_supported(
-        aya::programs::ProgramType::Tracing,
-        aya::sys::BpfHelper::BPF_FUNC_task_pt_regs,
-    );
+fn settings(
+    options: &LoadOptions,
+    kernel: &Btf,
+    precision: Precision,
+    ring_bytes: u32,
+) -> Settings {
+    // aya's own probe cannot tell for programs that need a target.
+    let pt_regs = kernel.enum_value(Some("bpf_func_id"), "BPF_FUNC_task_pt_regs");
     Settings {
         throttle: precision.setting(),
         discover: u32::from(options.discover),
-        has_task_pt_regs: u32::from(matches!(pt_regs, Ok(true))),
+        has_task_pt_regs: u32::from(pt_regs.is_some()),
         wake_bytes: ring_bytes / 4,
         pids: PIDS,
         // x86_64 without FRED, which came after the helper (arch/x86/include/asm/thread_info.h).
@@ -201,7 +204,7 @@ impl Probe {
             None => object::OBJECT,
         };
         object::check_abi(bytes)?;
-        let mut ebpf = create(options, &offsets, precision, &aya_btf, bytes)?;
+        let mut ebpf = create(options, &kernel, &offsets, precision, &aya_btf, bytes)?;
         self_test::run(&mut ebpf, &aya_btf)?;
         let hooks = attach_all(&mut ebpf, &kernel, &aya_btf, precision)?;
         let filter = {
@@ -361,13 +364,14 @@ impl Probe {
 
 fn create(
     options: &LoadOptions,
+    kernel: &Btf,
     offsets: &Offsets,
     precision: Precision,
     btf: &aya::Btf,
     bytes: &[u8],
 ) -> Result<Ebpf, ProbeError> {
     let ring_bytes = options.ring_bytes.max(4096).next_power_of_two();
-    let settings = settings(options, precision, ring_bytes);
+    let settings = settings(options, kernel, precision, ring_bytes);
     EbpfLoader::new()
         .btf(Some(btf))
         .override_global("OFFSETS", offsets, true)
