@@ -27,7 +27,7 @@ pub struct Settings {
 }
 
 /// How many runs a test has to find one that counts.
-const RUNS: u32 = 10;
+const RUNS: u32 = 20;
 
 /// Ends a test early without a failure.
 #[derive(Debug)]
