@@ -26,7 +26,6 @@ pub struct Aggregate {
     /// The process that has an id now.
     current: HashMap<u32, ProcessId>,
     folded: crate::report::Folded,
-    ended: usize,
 }
 
 impl Aggregate {
@@ -128,7 +127,6 @@ impl Aggregate {
             .filter(|(_, data)| data.ended_ns.is_some())
             .map(|(id, _)| *id)
             .collect();
-        self.ended = ended.len();
         if ended.len() <= MAX_ENDED + MAX_ENDED / 4 {
             return;
         }

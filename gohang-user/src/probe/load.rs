@@ -160,25 +160,26 @@ fn settings(
     }
 }
 
-fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProbeError> {
-    let loaded: &mut BtfTracePoint = ebpf
-        .program_mut(program.name)
-        .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
+/// A program of the object by name.
+pub(super) fn tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut BtfTracePoint, ProbeError> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| ProbeError::Object(format!("it has no program {name}")))?
         .try_into()
-        .map_err(|error| program_error(program.name, &error))?;
-    loaded
+        .map_err(|error| program_error(name, &error))
+}
+
+fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProbeError> {
+    tracepoint(ebpf, program.name)?
         .attach()
         .map_err(|error| program_error(program.name, &error))?;
     Ok(())
 }
 
 fn load(ebpf: &mut Ebpf, btf: &aya::Btf, program: &Program) -> Result<(), ProbeError> {
-    let loaded: &mut BtfTracePoint = ebpf
-        .program_mut(program.name)
-        .ok_or_else(|| ProbeError::Object(format!("it has no program {}", program.name)))?
-        .try_into()
-        .map_err(|error| program_error(program.name, &error))?;
-    loaded
+    tracepoint(ebpf, program.name)?
         .load(program.tracepoint, btf)
         .map_err(|error| program_error(program.name, &error))
 }

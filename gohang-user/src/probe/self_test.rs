@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use aya::maps::Array;
-use aya::programs::BtfTracePoint;
 use gohang_common::map::SelfTest;
 
 use super::ProbeError;
-use super::load::{map, program_error};
+use super::load::{map, program_error, tracepoint};
 
 /// Limit for seeing one context switch.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -18,11 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// They differ, or no switch was seen.
 pub(super) fn run(ebpf: &mut aya::Ebpf, btf: &aya::Btf) -> Result<(), ProbeError> {
     const NAME: &str = "self_test";
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(NAME)
-        .ok_or_else(|| ProbeError::Object(format!("it has no program {NAME}")))?
-        .try_into()
-        .map_err(|error| program_error(NAME, &error))?;
+    let program = tracepoint(ebpf, NAME)?;
     program
         .load("sched_switch", btf)
         .map_err(|error| program_error(NAME, &error))?;
@@ -45,11 +40,7 @@ pub(super) fn run(ebpf: &mut aya::Ebpf, btf: &aya::Btf) -> Result<(), ProbeError
             return Err(ProbeError::SelfTestIdle(PATIENCE.as_millis() as u64));
         }
     };
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(NAME)
-        .ok_or_else(|| ProbeError::Object(format!("it has no program {NAME}")))?
-        .try_into()
-        .map_err(|error| program_error(NAME, &error))?;
+    let program = tracepoint(ebpf, NAME)?;
     program
         .detach(link)
         .map_err(|error| program_error(NAME, &error))?;

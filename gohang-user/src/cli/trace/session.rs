@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, loss};
 use gohang::alert::Book;
-use gohang::event::Event;
+use gohang::event::{Episode, Event};
 use gohang::privilege;
 use gohang::process::{CpuTimes, ProcRoot};
 use gohang::report::{Clock, Machine, Moment, Report};
@@ -143,14 +143,11 @@ impl Session {
     fn pump(&mut self) -> Result<(), Failure> {
         let mut items = std::mem::take(&mut self.items);
         self.live.drain(&mut items)?;
-        let wall = wall(self.start);
         for item in items.drain(..) {
             self.aggregate.take(&item);
             match &item {
                 Item::Event(Event::Episode(episode)) => {
-                    for raised in self.book.look(episode, &wall) {
-                        self.output.alert(&raised.0);
-                    }
+                    self.raise(episode);
                     if self.plan.events {
                         let path = episode
                             .cgroup_id
@@ -167,13 +164,17 @@ impl Session {
         Ok(())
     }
 
+    /// Tells what the rules find in an episode.
+    fn raise(&mut self, episode: &Episode) {
+        for raised in self.book.look(episode, &wall(self.start)) {
+            self.output.alert(&raised.0);
+        }
+    }
+
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
-        let wall = wall(self.start);
         for episode in self.live.pending(monotonic_ns())? {
-            for raised in self.book.look(&episode, &wall) {
-                self.output.alert(&raised.0);
-            }
+            self.raise(&episode);
         }
         self.output.flush();
         Ok(())
@@ -261,11 +262,8 @@ impl Session {
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
         self.aggregate.pending_at_end(&pending);
-        let wall = wall(self.start);
         for episode in &pending {
-            for raised in self.book.look(episode, &wall) {
-                self.output.alert(&raised.0);
-            }
+            self.raise(episode);
             if self.plan.events {
                 let path = episode
                     .cgroup_id
