@@ -161,8 +161,6 @@ pub struct Settings {
     pub has_task_pt_regs: u32,
     /// Bytes pending in the ring past which the reader is woken.
     pub wake_bytes: u32,
-    /// Number of process ids that the filter holds.
-    pub pids: u32,
     /// Bytes at the top of a kernel stack above `pt_regs`.
     pub stack_padding: u32,
     /// Size of a kernel stack (THREAD_SIZE).
@@ -178,7 +176,6 @@ impl Settings {
         discover: 0,
         has_task_pt_regs: 0,
         wake_bytes: 0,
-        pids: 0,
         stack_padding: 0,
         stack_size: 0,
         inherit: 0,

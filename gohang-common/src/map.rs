@@ -1,5 +1,7 @@
 //! Keys and values of the maps that both sides touch.
 
+use crate::thread::Pending;
+
 /// Bytes of the process filter, one a process id (see `filter`).
 ///
 /// The filter is an array map of blocks that user space maps into its memory,
@@ -100,20 +102,8 @@ pub struct Summary {
 pub struct ProcessState {
     /// Start time of the process, CLOCK_MONOTONIC ns.
     pub start_ns: u64,
-    /// First send of the pending process-directed SIGURG, 0 if none.
-    pub sent_ns: u64,
-    /// Later sends absorbed.
-    pub coalesced: u32,
-    /// Sender, valid with `sender_known`.
-    pub sender_tgid: u32,
-    /// 1 if a process sent it.
-    pub sender_known: u8,
-    /// 1 once the shared queue is known (a first generate or deliver was seen,
-    /// or the process began under our eyes): from then on an unmatched deliver
-    /// is impossible.
-    pub known: u8,
-    /// Padding, zero.
-    pub pad: [u8; 6],
+    /// The process's shared SIGURG.
+    pub shared: Pending,
 }
 
 /// Where a Go version keeps what the goroutine id needs (bytes; written by user

@@ -94,7 +94,8 @@ pub const fn is_asleep(state: u8) -> bool {
     state >= state::INTERRUPTIBLE && state <= state::FROZEN
 }
 
-/// A pending SIGURG of one thread. Written by the signal side only.
+/// A pending SIGURG, of one thread or of one process. Written by the signal
+/// side only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Pending {
@@ -106,9 +107,11 @@ pub struct Pending {
     pub sender_tgid: u32,
     /// 1 if a process sent it.
     pub sender_known: u8,
-    /// 1 if SIGURG was in the blocked set at the first send.
+    /// 1 if SIGURG was in the thread's blocked set at the first send; of a
+    /// process's, 0.
     pub blocked: u8,
-    /// 1 once the queue is known: from then on an unmatched deliver is
+    /// 1 once the queue is known (a first generate or deliver was seen, or its
+    /// owner began under our eyes): from then on an unmatched deliver is
     /// impossible.
     pub known: u8,
     /// Padding, zero.
@@ -170,18 +173,25 @@ pub struct Thread {
     pub unpark_ns: u64,
     /// User stack pointer where SIGURG last interrupted it.
     pub handler_sp: u64,
+    /// User instruction pointer where SIGURG last interrupted it.
+    pub handler_return_ip: u64,
+    /// Address of the handler that SIGURG was last delivered to.
+    pub handler_ip: u64,
     /// One of [`state`], of the open interval.
     pub state: u8,
     /// SIGURG blocked at the begin of the open interval.
     pub blocked: u8,
-    /// 1 from a SIGURG delivery until its handler is known to have returned.
+    /// 1 if it is SIGURG's own handler that blocks it, as of the last
+    /// transition.
     pub own_handler: u8,
+    /// 1 from a SIGURG delivery until its handler is seen to have returned.
+    pub took_handler: u8,
     /// 1 if `state` was read from the task rather than seen to begin.
     pub guessed: u8,
     /// 1 if the end of this kernel's parks cannot be seen per thread.
     pub estimate: u8,
     /// Padding, zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
     /// The interval before the open one.
     pub closed: Interval,
     /// The one before that.
@@ -453,9 +463,6 @@ impl Thread {
             };
         } else {
             self.close(now);
-        }
-        if reload(&self.next_blocked) == 0 {
-            self.own_handler = 0;
         }
         if guessed == 0 {
             let start = reload(&self.closed.start_ns);

@@ -12,10 +12,10 @@ use gohang_common::map::{BucketKey, Moments, Summary, SummaryKey, series};
 use gohang_common::record::{
     Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
 };
-use gohang_common::thread::{Thread, UNKNOWN, anomaly, reload};
+use gohang_common::thread::{Pending, Thread, UNKNOWN, anomaly, reload};
 
 use crate::kernel::{element, setting};
-use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, RECORDS, SUMMARIES};
+use crate::maps::{BUCKETS, COUNTERS_MAP, EMPTY_SUMMARY, END, RECORDS, SUMMARIES};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA`
 /// (include/uapi/linux/bpf.h).
@@ -34,10 +34,9 @@ pub fn atomic_add(word: *mut u64, value: u64) {
 #[inline(always)]
 pub fn count(counter: Counter) {
     if let Some(word) = COUNTERS_MAP.get_ptr_mut(counter as u32) {
-        // SAFETY: a per-CPU value; programs on one CPU do not interrupt each
-        // other while interrupts are off, and where they are not the add is
-        // one instruction of the JIT's read-modify-write on one CPU's word.
-        unsafe { *word += 1 };
+        // Atomic, although it is this CPU's own: an interrupt's programs count
+        // too.
+        atomic_add(word, 1);
     }
 }
 
@@ -168,7 +167,7 @@ pub fn add_running(thread: &Thread) {
     }
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        summary.running_ns = summary.running_ns.wrapping_add(value);
+        atomic_add(&raw mut summary.running_ns, value);
     }
 }
 
@@ -185,29 +184,53 @@ pub fn add_waits(thread: &Thread) {
     }
 }
 
-/// What an episode's record says beside its components.
+/// What an episode's record says beside its components. In a map, not on the
+/// stack: the verifier would follow every value that a field may have.
 pub struct End {
-    /// First send.
-    pub sent_ns: u64,
-    /// What ended it.
+    /// What was sent.
+    pub sent: Pending,
+    /// When it ended.
     pub end_ns: u64,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Later sends absorbed.
-    pub coalesced: u32,
-    /// Sender, if a process sent it.
-    pub sender_tgid: u32,
-    /// 1 if a process sent it.
-    pub sender_known: u8,
-    /// 1 if sent to the process.
-    pub process_directed: u8,
-    /// Goroutine interrupted; valid with `goid_known`. Not an Option: what a
-    /// None leaves undefined may not be copied.
+    /// Goroutine interrupted; valid with `goid_known`.
     pub goid: u64,
-    /// 1 if the goroutine is known.
-    pub goid_known: u8,
     /// User instruction pointer, 0 if not delivered.
     pub pc: u64,
+    /// An [`Outcome`].
+    pub outcome: u8,
+    /// 1 if sent to the process.
+    pub process_directed: u8,
+    /// 1 if the goroutine is known.
+    pub goid_known: u8,
+}
+
+/// Whom a signal was sent to.
+#[derive(Clone, Copy)]
+pub enum Directed {
+    /// One thread.
+    Thread = 0,
+    /// The process.
+    Process = 1,
+}
+
+/// An end without a delivery, in one of this CPU's scratch values.
+#[inline(always)]
+pub fn end(
+    slot: u32,
+    sent: &Pending,
+    directed: Directed,
+    outcome: Outcome,
+    end_ns: u64,
+) -> Option<&'static mut End> {
+    // SAFETY: this CPU's value; who may write it is ruled in `maps::scratch`.
+    let end = END.get_ptr_mut(slot).map(|end| unsafe { &mut *end })?;
+    end.sent = *sent;
+    end.end_ns = end_ns;
+    end.goid = 0;
+    end.pc = 0;
+    end.outcome = outcome as u8;
+    end.process_directed = directed as u8;
+    end.goid_known = 0;
+    Some(end)
 }
 
 /// Whose components an episode has.
@@ -234,22 +257,23 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
     // Through memory: the verifier would follow each cause apart.
     thread.scratch = cause(&sums) as u64;
     let cause = reload(&thread.scratch);
-    let delivered = end.outcome.is_delivered();
-    let latency = end.end_ns.wrapping_sub(end.sent_ns);
+    let outcome = reload(&end.outcome);
+    // The two delivered ones have the lowest numbers.
+    let delivered = outcome <= Outcome::DeliveredNoHandler as u8;
+    let latency = end.end_ns.wrapping_sub(end.sent.sent_ns);
     if delivered && sums.total() != latency {
         count(Counter::SumMismatch);
     }
-    if end.end_ns < end.sent_ns {
+    if end.end_ns < end.sent.sent_ns {
         count(Counter::ClockBackwards);
     }
 
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
-        let outcome = reload(&end.outcome) as u64;
-        if let Some(count) = element(&mut summary.outcomes, outcome) {
-            *count += 1;
+        if let Some(count) = element(&mut summary.outcomes, u64::from(outcome)) {
+            atomic_add(count, 1);
         }
-        summary.coalesced += u64::from(end.coalesced);
+        atomic_add(&raw mut summary.coalesced, u64::from(end.sent.coalesced));
         if delivered {
             if let Some(moments) = element(&mut summary.series, cause) {
                 add_moment(moments, latency);
@@ -274,7 +298,7 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
     unsafe {
         (*record).header = Header::new(Kind::Episode, size_of::<Episode>());
         (*record).process_start_ns = thread.process_start_ns;
-        (*record).sent_ns = end.sent_ns;
+        (*record).sent_ns = end.sent.sent_ns;
         (*record).end_ns = end.end_ns;
         copy_parts(&raw mut (*record).parts, parts);
         (*record).goid = end.goid;
@@ -282,13 +306,13 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
         (*record).cgroup_id = thread.cgroup_id;
         (*record).tgid = thread.tgid;
         (*record).tid = thread.tid;
-        (*record).sender_tgid = end.sender_tgid;
-        (*record).coalesced = end.coalesced;
-        (*record).outcome = end.outcome as u8;
+        (*record).sender_tgid = end.sent.sender_tgid;
+        (*record).coalesced = end.sent.coalesced;
+        (*record).outcome = outcome;
         (*record).process_directed = end.process_directed;
         (*record).cause = cause as u8;
         (*record).flags = if end.goid_known != 0 { FLAG_GOID } else { 0 }
-            | if end.sender_known != 0 {
+            | if end.sent.sender_known != 0 {
                 FLAG_SENDER
             } else {
                 0

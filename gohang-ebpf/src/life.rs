@@ -6,11 +6,11 @@ use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::cause::Outcome;
 use gohang_common::map::filter;
 use gohang_common::record::ProcessEvent;
-use gohang_common::thread::{Thread, state};
+use gohang_common::thread::{Pending, Thread, state};
 
-use crate::emit::{self, End, Of};
+use crate::emit::{self, Directed, End, Of};
 use crate::kernel::{Task, load, offset, probe, setting};
-use crate::maps::{GO, PROCESSES, THREADS};
+use crate::maps::{GO, PROCESSES, THREADS, scratch};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
 use crate::unreported::make_up_switch_in;
 
@@ -87,6 +87,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
             guessed: 0,
             known: 1,
         },
+        scratch::PREEMPTED,
     );
     0
 }
@@ -112,7 +113,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         thread.tid = load(task, offset!(task_pid));
         thread.process_start_ns = start_ns;
         thread.comm = name(task);
-        thread.own_handler = 0;
+        thread.took_handler = 0;
     }
     let old_tid: u32 = ctx.arg(1);
     emit::process(
@@ -179,42 +180,27 @@ fn thread_ends(ctx: &BtfTracePointContext, task: u64, thread: &mut Thread, at_ns
     thread.switch_out(at_ns, state::ON_CPU, false, false, shared);
     emit::count_anomalies(ctx, thread);
     emit::add_running(thread);
-    let private = thread.private;
-    if private.sent_ns != 0 {
-        let end = End {
-            sent_ns: private.sent_ns,
-            end_ns: at_ns,
-            outcome: Outcome::Exited,
-            coalesced: private.coalesced,
-            sender_tgid: private.sender_tgid,
-            sender_known: private.sender_known,
-            process_directed: 0,
-            goid: 0,
-            goid_known: 0,
-            pc: 0,
-        };
-        emit::episode(thread, Of::Private, &end);
+    if thread.private.sent_ns != 0 {
+        let sent = &thread.private;
+        if let Some(end) = exited(sent, Directed::Thread, at_ns) {
+            emit::episode(thread, Of::Private, end);
+        }
     }
+}
+
+#[inline(always)]
+fn exited(sent: &Pending, directed: Directed, at_ns: u64) -> Option<&'static mut End> {
+    emit::end(scratch::PREEMPTED, sent, directed, Outcome::Exited, at_ns)
 }
 
 /// What the process still had pending ends with its last thread.
 #[inline(always)]
 fn process_ends(thread: &mut Thread, tgid: u32, at_ns: u64) {
     let Some(process) = process(tgid) else { return };
-    if process.sent_ns != 0 {
-        let end = End {
-            sent_ns: process.sent_ns,
-            end_ns: at_ns,
-            outcome: Outcome::Exited,
-            coalesced: process.coalesced,
-            sender_tgid: process.sender_tgid,
-            sender_known: process.sender_known,
-            process_directed: 1,
-            goid: 0,
-            goid_known: 0,
-            pc: 0,
-        };
-        emit::episode(thread, Of::Shared, &end);
+    if process.shared.sent_ns != 0
+        && let Some(end) = exited(&process.shared, Directed::Process, at_ns)
+    {
+        emit::episode(thread, Of::Shared, end);
     }
 }
 

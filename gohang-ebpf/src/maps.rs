@@ -8,6 +8,8 @@ use gohang_common::map::{
 };
 use gohang_common::thread::Thread;
 
+use crate::emit::End;
+
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h): user space maps the filter and
 /// writes single bytes of it.
 const MMAPABLE: u32 = 1 << 10;
@@ -69,10 +71,23 @@ pub static WINDOW: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static SELF_TEST: Array<SelfTest> = Array::with_max_entries(1, 0);
 
+/// Which of a CPU's scratch values a program uses: an interrupt's programs must
+/// not write what a program that it interrupts is filling in.
+pub mod scratch {
+    /// Programs that run with interrupts off.
+    pub const ATOMIC: u32 = 0;
+    /// Programs that run with interrupts on: fork, exec, exit.
+    pub const PREEMPTED: u32 = 1;
+}
+
 /// A thread to insert: too large for the stack. Fields that `threads::create`
 /// does not set stay zero for ever.
 #[map]
-pub static NEW_THREAD: PerCpuArray<Thread> = PerCpuArray::with_max_entries(1, 0);
+pub static NEW_THREAD: PerCpuArray<Thread> = PerCpuArray::with_max_entries(2, 0);
+
+/// The end of the episode that is being told: see [`End`].
+#[map]
+pub static END: PerCpuArray<End> = PerCpuArray::with_max_entries(2, 0);
 
 /// An empty summary to insert; never written.
 #[map]

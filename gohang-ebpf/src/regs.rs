@@ -65,12 +65,32 @@ const FRAME_MIN: u64 = 1024;
 /// A handler's frames are taken to end here.
 const FRAME_MAX: u64 = 256 << 10;
 
+/// Whether it is SIGURG's own handler that blocks it in the current thread,
+/// which leaves its CPU, or blocked it up to now. Notices that the handler has
+/// returned.
+#[inline(never)]
+pub fn is_own_handler(current: u64, thread: &mut Thread, blocked: bool) -> bool {
+    if thread.took_handler == 0 {
+        return false;
+    }
+    let regs = user_regs(current);
+    if blocked {
+        return in_own_handler(current, thread, &regs);
+    }
+    // Until the handler's first instruction it is not blocked either.
+    if regs.ip != thread.handler_return_ip && regs.ip != thread.handler_ip {
+        thread.took_handler = 0;
+    }
+    // What was blocked up to now and has not been delivered yet left a system
+    // call that unblocked it, or sigreturn.
+    regs.orig_ax < 0
+}
+
 /// Whether the current thread, which last took a SIGURG at
 /// `thread.handler_sp`, is still inside that handler: its stack pointer lies on
 /// the signal stack, or below the signal frame on the stack it interrupted.
 #[inline(always)]
-pub fn in_own_handler(current: u64, thread: &Thread) -> bool {
-    let regs = user_regs(current);
+fn in_own_handler(current: u64, thread: &Thread, regs: &Regs) -> bool {
     let size = probe::<u64>(current, offset!(task_sas_ss_size)).unwrap_or(0);
     if size != 0 {
         let low = probe::<u64>(current, offset!(task_sas_ss_sp)).unwrap_or(0);

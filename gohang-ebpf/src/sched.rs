@@ -1,5 +1,8 @@
 //! Switches and wake-ups.
 
+use core::ffi::c_void;
+
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -10,29 +13,18 @@ use gohang_common::thread::{classify, reload, state};
 
 use crate::emit;
 use crate::kernel::{Task, is_frozen, is_throttled, load, offset, setting};
-use crate::regs::in_own_handler;
+use crate::maps::scratch;
+use crate::regs::is_own_handler;
 use crate::threads::{filtered, find_or_imply, find_or_read, refresh_group, shared};
-use crate::throttle::{look_at_one, park};
+use crate::throttle::{any_parked, look_at_one, park};
 use crate::unreported::{make_up_switch_in, make_up_wake};
 
 /// `sched_switch(preempt, prev, next, prev_state)`: 5.18 and later, and vendor
 /// kernels that took it over.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch4(ctx: BtfTracePointContext) -> i32 {
-    let prev: Task = ctx.arg(1);
-    let next: Task = ctx.arg(2);
-    let (traced_prev, traced_next) = traced(prev, next);
-    if traced_prev | traced_next {
-        let prev_state: u32 = ctx.arg(3);
-        switch(
-            &ctx,
-            ctx.arg::<u32>(0) & 1 != 0,
-            prev,
-            next,
-            prev_state,
-            traced_prev,
-            traced_next,
-        );
+    if concerns_us(&ctx) {
+        traced_switch4(ctx.as_ptr());
     }
     0
 }
@@ -40,50 +32,49 @@ pub fn sched_switch4(ctx: BtfTracePointContext) -> i32 {
 /// `sched_switch(preempt, prev, next)`: before.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch3(ctx: BtfTracePointContext) -> i32 {
-    let prev: Task = ctx.arg(1);
-    let next: Task = ctx.arg(2);
-    let (traced_prev, traced_next) = traced(prev, next);
-    if traced_prev | traced_next {
-        let prev_state: u32 = load(prev, offset!(task_state));
-        switch(
-            &ctx,
-            ctx.arg::<u32>(0) & 1 != 0,
-            prev,
-            next,
-            prev_state,
-            traced_prev,
-            traced_next,
-        );
+    if concerns_us(&ctx) {
+        traced_switch3(ctx.as_ptr());
     }
     0
 }
 
-/// The whole cost of a switch that concerns nobody we trace.
+/// The whole cost of a switch that concerns nobody we trace. What follows is a
+/// function of its own, so that this one saves no registers for it.
 #[inline(always)]
-fn traced(prev: Task, next: Task) -> (bool, bool) {
-    look_at_one();
-    (
-        filtered(load(prev, offset!(task_tgid))) != FOREIGN,
-        filtered(load(next, offset!(task_tgid))) != FOREIGN,
-    )
+fn concerns_us(ctx: &BtfTracePointContext) -> bool {
+    any_parked() || is_traced(ctx.arg(1)) || is_traced(ctx.arg(2))
 }
 
 #[inline(always)]
-fn switch(
-    ctx: &BtfTracePointContext,
-    preempt: bool,
-    prev: Task,
-    next: Task,
-    prev_state: u32,
-    traced_prev: bool,
-    traced_next: bool,
-) {
+fn is_traced(task: Task) -> bool {
+    filtered(load(task, offset!(task_tgid))) != FOREIGN
+}
+
+#[inline(never)]
+fn traced_switch4(ctx: *mut c_void) {
+    let ctx = BtfTracePointContext::new(ctx);
+    let prev_state: u32 = ctx.arg(3);
+    switch(&ctx, prev_state);
+}
+
+#[inline(never)]
+fn traced_switch3(ctx: *mut c_void) {
+    let ctx = BtfTracePointContext::new(ctx);
+    let prev_state: u32 = load(ctx.arg(1), offset!(task_state));
+    switch(&ctx, prev_state);
+}
+
+#[inline(always)]
+fn switch(ctx: &BtfTracePointContext, prev_state: u32) {
+    look_at_one();
+    let prev: Task = ctx.arg(1);
+    let next: Task = ctx.arg(2);
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    if traced_prev {
-        switch_out(ctx, now, preempt, prev, prev_state);
+    if is_traced(prev) {
+        switch_out(ctx, now, ctx.arg::<u32>(0) & 1 != 0, prev, prev_state);
     }
-    if traced_next {
+    if is_traced(next) {
         switch_in(ctx, now, next);
     }
 }
@@ -96,14 +87,14 @@ fn is_blocked(task: Task) -> bool {
 #[inline(always)]
 fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, prev_state: u32) {
     let task = prev as u64;
-    let Some(thread) = find_or_imply(task, state::ON_CPU) else {
+    let Some(thread) = find_or_imply(task, state::ON_CPU, scratch::ATOMIC) else {
         return;
     };
     make_up_switch_in(task, thread, now);
     let throttled = is_throttled(prev);
     let next_state = classify(preempt, prev_state, throttled, is_frozen(prev));
     let blocked = is_blocked(prev);
-    let own = blocked && thread.own_handler != 0 && in_own_handler(task, thread);
+    let own = is_own_handler(task, thread, blocked);
     let shared = shared(thread.tgid);
     thread.switch_out(now, next_state, blocked, own, shared);
     if reload(&thread.state) == state::PARKED {
@@ -116,7 +107,7 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
 #[inline(always)]
 fn switch_in(ctx: &BtfTracePointContext, now: u64, next: Task) {
     let task = next as u64;
-    let Some(thread) = find_or_imply(task, state::RUNNABLE) else {
+    let Some(thread) = find_or_imply(task, state::RUNNABLE, scratch::ATOMIC) else {
         return;
     };
     refresh_group(thread, next);
@@ -130,11 +121,16 @@ fn switch_in(ctx: &BtfTracePointContext, now: u64, next: Task) {
 /// `sched_waking(p)`.
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
-    let woken: Task = ctx.arg(0);
-    if filtered(load(woken, offset!(task_tgid))) != FOREIGN {
-        wake(&ctx, woken);
+    if is_traced(ctx.arg(0)) {
+        traced_waking(ctx.as_ptr());
     }
     0
+}
+
+#[inline(never)]
+fn traced_waking(ctx: *mut c_void) {
+    let ctx = BtfTracePointContext::new(ctx);
+    wake(&ctx, ctx.arg(0));
 }
 
 #[inline(always)]
@@ -142,7 +138,7 @@ fn wake(ctx: &BtfTracePointContext, woken: Task) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // Not necessarily asleep: one on its way to sleep is woken on its CPU.
-    let Some(thread) = find_or_read(woken as u64) else {
+    let Some(thread) = find_or_read(woken as u64, scratch::ATOMIC) else {
         return;
     };
     // Before 6.18 a thread is woken into a run queue that is out of quota and

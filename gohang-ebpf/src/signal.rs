@@ -7,11 +7,11 @@ use gohang_common::abi::{SIGURG, SIGURG_BIT};
 use gohang_common::cause::Outcome;
 use gohang_common::counter::Counter;
 use gohang_common::map::filter::FOREIGN;
-use gohang_common::thread::{Thread, state};
+use gohang_common::thread::{Pending, Thread, state};
 
-use crate::emit::{self, End, Of};
+use crate::emit::{self, Directed, End, Of};
 use crate::kernel::{PF_EXITING, Task, load, offset, probe};
-use crate::maps::{GO, WINDOW};
+use crate::maps::{GO, WINDOW, scratch};
 use crate::regs::{Regs, goroutine, user_regs};
 use crate::threads::{filtered, find_or_imply, find_or_read, process, process_or_new, shared};
 use crate::unreported::make_up_switch_in;
@@ -59,19 +59,44 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     if !in_window(now) {
         return 0;
     }
-    let info = ctx.arg::<usize>(1) as u64;
-    let to_process = ctx.arg::<i32>(3) != 0;
     let outcome = ctx.arg::<i32>(4);
     if outcome == result::OVERFLOW_FAIL {
         return 0;
     }
-    let sender = sender(info);
-    if to_process {
-        generate_shared(target, tgid, now, outcome, sender);
+    let send = Send {
+        target,
+        now,
+        outcome,
+        sender: sender(ctx.arg::<usize>(1) as u64),
+    };
+    if ctx.arg::<i32>(3) != 0 {
+        generate_shared(tgid, &send);
     } else {
-        generate_private(target, now, outcome, sender);
+        generate_private(&send);
     }
     0
+}
+
+/// A signal that was sent.
+struct Send {
+    /// The task that it was sent to.
+    target: Task,
+    /// When, ns.
+    now: u64,
+    /// What the kernel made of it.
+    outcome: i32,
+    /// By whom.
+    sender: Sender,
+}
+
+/// Who sent it. Not an `Option`: where there is none, its value is undefined,
+/// and reading an undefined stack slot is refused by 5.10's verifier.
+#[derive(Clone, Copy)]
+struct Sender {
+    /// Process, 0 if none.
+    tgid: u32,
+    /// 1 if a process sent it.
+    known: u8,
 }
 
 /// The sending process, if one sent it: `info` is SEND_SIG_NOINFO (0, a user),
@@ -94,129 +119,117 @@ fn sender(info: u64) -> Sender {
     }
 }
 
-/// Who sent it. Not an `Option`: where there is none, its value is undefined,
-/// and reading an undefined stack slot is refused by 5.10's verifier.
-#[derive(Clone, Copy)]
-struct Sender {
-    /// Process, 0 if none.
-    tgid: u32,
-    /// 1 if a process sent it.
-    known: u8,
-}
-
-/// The end of an episode that is not delivered.
 #[inline(always)]
-fn undelivered(outcome: Outcome, sent_ns: u64, now: u64, process_directed: u8) -> End {
-    End {
-        sent_ns,
-        end_ns: now,
-        outcome,
-        coalesced: 0,
-        sender_tgid: 0,
-        sender_known: 0,
-        process_directed,
-        goid: 0,
-        goid_known: 0,
-        pc: 0,
-    }
-}
-
-#[inline(always)]
-fn generate_private(target: Task, now: u64, outcome: i32, sender: Sender) {
-    if load::<u32>(target, offset!(task_flags)) & PF_EXITING != 0 {
+fn generate_private(send: &Send) {
+    if load::<u32>(send.target, offset!(task_flags)) & PF_EXITING != 0 {
         return;
     }
-    let Some(thread) = find_or_read(target as u64) else {
+    let Some(thread) = find_or_read(send.target as u64, scratch::ATOMIC) else {
         emit::episode_lost();
         return;
     };
-    if outcome == result::ALREADY_PENDING {
-        if thread.private.sent_ns != 0 {
-            thread.private.coalesced = thread.private.coalesced.wrapping_add(1);
-        } else if thread.private.known == 0 {
-            emit::count(Counter::BeforeWindow);
-        } else {
-            emit::count(Counter::CoalesceUnmatched);
-        }
+    if send.outcome == result::ALREADY_PENDING {
+        coalesce(&mut thread.private);
         return;
     }
-    let Sender {
-        tgid: sender_tgid,
-        known: sender_known,
-    } = sender;
-    if outcome == result::IGNORED {
-        let mut end = undelivered(Outcome::Ignored, now, now, 0);
-        end.sender_tgid = sender_tgid;
-        end.sender_known = sender_known;
-        emit::episode(thread, Of::Nobody, &end);
+    if send.outcome == result::IGNORED {
+        ignored(thread, Directed::Thread, send);
         return;
     }
-    let held = thread.private.sent_ns;
-    if held != 0 {
+    if thread.private.sent_ns != 0 {
         // Taken in a way that no hook sees, up to its last transition.
-        let mut end = undelivered(Outcome::ConsumedUnseen, held, now, 0);
-        end.coalesced = thread.private.coalesced;
-        end.sender_tgid = thread.private.sender_tgid;
-        end.sender_known = thread.private.sender_known;
-        let matches = thread.private_account.sent_ns == held;
-        emit::episode(thread, if matches { Of::Private } else { Of::Nobody }, &end);
+        let of = if thread.private_account.sent_ns == thread.private.sent_ns {
+            Of::Private
+        } else {
+            Of::Nobody
+        };
+        let held = &thread.private;
+        if let Some(end) = consumed(held, Directed::Thread, send.now) {
+            emit::episode(thread, of, end);
+        }
     }
-    let blocked = load::<u64>(target, offset!(task_blocked)) & SIGURG_BIT != 0;
-    thread.private.coalesced = 0;
-    thread.private.sender_tgid = sender_tgid;
-    thread.private.sender_known = sender_known;
-    thread.private.blocked = blocked as u8;
-    thread.private.known = 1;
-    publish(&raw mut thread.private.sent_ns, now);
+    let blocked = load::<u64>(send.target, offset!(task_blocked)) & SIGURG_BIT != 0;
+    first(&mut thread.private, blocked as u8, send);
 }
 
 #[inline(always)]
-fn generate_shared(target: Task, tgid: u32, now: u64, outcome: i32, sender: Sender) {
-    let leader: Task = load(target, offset!(task_group_leader));
+fn generate_shared(tgid: u32, send: &Send) {
+    let leader: Task = load(send.target, offset!(task_group_leader));
     let start_ns: u64 = load(leader, offset!(task_start_time));
     let Some(process) = process_or_new(tgid, start_ns, 0) else {
         emit::episode_lost();
         return;
     };
-    if outcome == result::ALREADY_PENDING {
-        if process.sent_ns != 0 {
-            process.coalesced = process.coalesced.wrapping_add(1);
-        } else if process.known == 0 {
-            emit::count(Counter::BeforeWindow);
-        } else {
-            emit::count(Counter::CoalesceUnmatched);
-        }
+    if send.outcome == result::ALREADY_PENDING {
+        coalesce(&mut process.shared);
         return;
     }
-    let Sender {
-        tgid: sender_tgid,
-        known: sender_known,
-    } = sender;
-    let held = process.sent_ns;
-    if outcome == result::IGNORED || held != 0 {
+    if send.outcome == result::IGNORED || process.shared.sent_ns != 0 {
         // No thread took it: it is told of the one that was named.
-        let Some(thread) = find_or_read(target as u64) else {
+        let Some(thread) = find_or_read(send.target as u64, scratch::ATOMIC) else {
             emit::episode_lost();
             return;
         };
-        if outcome == result::IGNORED {
-            let mut end = undelivered(Outcome::Ignored, now, now, 1);
-            end.sender_tgid = sender_tgid;
-            end.sender_known = sender_known;
-            emit::episode(thread, Of::Nobody, &end);
+        if send.outcome == result::IGNORED {
+            ignored(thread, Directed::Process, send);
             return;
         }
-        let mut end = undelivered(Outcome::ConsumedUnseen, held, now, 1);
-        end.coalesced = process.coalesced;
-        end.sender_tgid = process.sender_tgid;
-        end.sender_known = process.sender_known;
-        emit::episode(thread, Of::Nobody, &end);
+        if let Some(end) = consumed(&process.shared, Directed::Process, send.now) {
+            emit::episode(thread, Of::Nobody, end);
+        }
     }
-    process.coalesced = 0;
-    process.sender_tgid = sender_tgid;
-    process.sender_known = sender_known;
-    process.known = 1;
-    publish(&raw mut process.sent_ns, now);
+    first(&mut process.shared, 0, send);
+}
+
+/// A later send, absorbed by the pending one.
+#[inline(always)]
+fn coalesce(pending: &mut Pending) {
+    if pending.sent_ns != 0 {
+        pending.coalesced = pending.coalesced.wrapping_add(1);
+    } else {
+        unmatched(pending.known == 0, Counter::CoalesceUnmatched);
+    }
+}
+
+/// Tells of a send that the kernel dropped.
+#[inline(always)]
+fn ignored(thread: &mut Thread, directed: Directed, send: &Send) {
+    let sent = Pending {
+        sent_ns: send.now,
+        sender_tgid: send.sender.tgid,
+        sender_known: send.sender.known,
+        ..Pending::default()
+    };
+    let outcome = Outcome::Ignored;
+    if let Some(end) = emit::end(scratch::ATOMIC, &sent, directed, outcome, send.now) {
+        emit::episode(thread, Of::Nobody, end);
+    }
+}
+
+/// The end of what was pending and must have been taken, since another first
+/// send arrives.
+#[inline(always)]
+fn consumed(held: &Pending, directed: Directed, now: u64) -> Option<&'static mut End> {
+    emit::end(
+        scratch::ATOMIC,
+        held,
+        directed,
+        Outcome::ConsumedUnseen,
+        now,
+    )
+}
+
+/// A first send. The clock is read once everything else of it is written, so
+/// that hardly any time passes from then until the thread's own side sees it.
+#[inline(always)]
+fn first(pending: &mut Pending, blocked: u8, send: &Send) {
+    pending.coalesced = 0;
+    pending.sender_tgid = send.sender.tgid;
+    pending.sender_known = send.sender.known;
+    pending.blocked = blocked;
+    pending.known = 1;
+    // SAFETY: a helper without preconditions.
+    publish(&raw mut pending.sent_ns, unsafe { bpf_ktime_get_ns() });
 }
 
 /// `signal_deliver(sig, info, ka)`, in the context of the thread that takes it.
@@ -237,17 +250,16 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
 fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     // SAFETY: helpers without preconditions.
     let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
-    let Some(thread) = find_or_imply(task, state::ON_CPU) else {
+    let Some(thread) = find_or_imply(task, state::ON_CPU, scratch::ATOMIC) else {
         return;
     };
     make_up_switch_in(task, thread, now);
     let regs = user_regs(task);
     // Out of sigreturn the signal waited for its own handler; out of another
     // system call that unblocked it, it was masked.
-    let own = thread.own_handler != 0 && regs.orig_ax < 0;
+    let own = thread.took_handler != 0 && regs.orig_ax < 0;
     let shared = shared(tgid);
     thread.deliver(now, own, shared);
-    emit::count_anomalies(ctx, thread);
     emit::add_running(thread);
     let handler = probe::<u64>(action, offset!(ka_handler)).unwrap_or(0);
     // SIG_DFL is 0, SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h).
@@ -260,78 +272,69 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     if in_window(now) {
         take(tgid, task, thread, now, outcome, &regs);
     }
-    thread.own_handler = has_handler as u8;
+    thread.took_handler = has_handler as u8;
     thread.handler_sp = regs.sp;
+    thread.handler_return_ip = regs.ip;
+    thread.handler_ip = handler;
+    emit::count_anomalies(ctx, thread);
 }
 
 /// Ends the episode that this delivery belongs to: the thread's private signal
 /// is dequeued before the process's shared one.
 #[inline(always)]
 fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, regs: &Regs) {
-    let goid = go_offsets(tgid).and_then(|offsets| goroutine(task, regs, offsets));
-    let (goid, goid_known) = match goid {
-        Some(goid) => (goid, 1),
-        None => (0, 0),
-    };
-    let private = thread.private;
-    if private.sent_ns != 0 {
-        let end = End {
-            sent_ns: private.sent_ns,
-            end_ns: now,
-            outcome,
-            coalesced: private.coalesced,
-            sender_tgid: private.sender_tgid,
-            sender_known: private.sender_known,
-            process_directed: 0,
-            goid,
-            goid_known,
-            pc: regs.ip,
-        };
-        emit::episode(thread, Of::Private, &end);
+    if thread.private.sent_ns != 0 {
+        let sent = &thread.private;
+        if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Thread, outcome, now) {
+            interrupted(end, tgid, task, regs);
+            emit::episode(thread, Of::Private, end);
+        }
         publish(&raw mut thread.private.sent_ns, 0);
         return;
     }
     let Some(process) = process(tgid) else {
-        unmatched(private.known == 0);
+        unmatched(thread.private.known == 0, Counter::DeliverUnmatched);
         return;
     };
-    if process.sent_ns != 0 {
-        let end = End {
-            sent_ns: process.sent_ns,
-            end_ns: now,
-            outcome,
-            coalesced: process.coalesced,
-            sender_tgid: process.sender_tgid,
-            sender_known: process.sender_known,
-            process_directed: 1,
-            goid,
-            goid_known,
-            pc: regs.ip,
-        };
-        emit::episode(thread, Of::Shared, &end);
-        publish(&raw mut process.sent_ns, 0);
+    if process.shared.sent_ns != 0 {
+        let sent = &process.shared;
+        if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Process, outcome, now) {
+            interrupted(end, tgid, task, regs);
+            emit::episode(thread, Of::Shared, end);
+        }
+        publish(&raw mut process.shared.sent_ns, 0);
         return;
     }
     // One of the two queues held it from before.
-    unmatched(private.known == 0 || process.known == 0);
-    if private.known == 0 {
+    let known = thread.private.known != 0 && process.shared.known != 0;
+    unmatched(!known, Counter::DeliverUnmatched);
+    if thread.private.known == 0 {
         thread.private.known = 1;
     } else {
-        process.known = 1;
+        process.shared.known = 1;
     }
 }
 
+/// What the signal interrupted.
 #[inline(always)]
-fn go_offsets(tgid: u32) -> Option<&'static gohang_common::map::GoOffsets> {
+fn interrupted(end: &mut End, tgid: u32, task: u64, regs: &Regs) {
+    end.pc = regs.ip;
     // SAFETY: user space writes a process's offsets once.
-    unsafe { GO.get(tgid) }
+    let Some(offsets) = (unsafe { GO.get(tgid) }) else {
+        return;
+    };
+    if let Some(goid) = goroutine(task, regs, offsets) {
+        end.goid = goid;
+        end.goid_known = 1;
+    }
 }
 
+/// Counts what does not fit: `excused` says that it began before we looked.
 #[inline(always)]
-fn unmatched(excused: bool) {
+fn unmatched(excused: bool, otherwise: Counter) {
     emit::count(if excused {
         Counter::BeforeWindow
     } else {
-        Counter::DeliverUnmatched
+        otherwise
     });
 }

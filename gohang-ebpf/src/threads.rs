@@ -1,17 +1,15 @@
 //! The state map: traced threads and processes, and the process filter.
 
 use gohang_common::map::{ProcessState, filter};
-use gohang_common::thread::{Shared, Thread, state};
+use gohang_common::thread::{Pending, Shared, Thread, state};
 
-use crate::kernel::{Task, cgroup_id, is_exiting, is_throttled_at, load, offset, probe, setting};
+use crate::kernel::{Task, cgroup_id, is_exiting, is_throttled_at, load, offset, probe};
 use crate::maps::{FILTER, NEW_THREAD, PROCESSES, THREADS};
 
 /// The filter's byte of a process.
 #[inline(always)]
 fn filter_byte(tgid: u32) -> Option<*mut u8> {
-    if tgid >= setting!(pids) {
-        return None;
-    }
+    // Ids that the filter does not hold are beyond its last block.
     let block = FILTER.get_ptr_mut(tgid >> 16)?;
     // SAFETY: the offset is below the block's size.
     Some(unsafe { block.cast::<u8>().add(tgid as usize & (filter::BLOCK - 1)) })
@@ -58,17 +56,17 @@ pub struct Origin {
     pub known: u8,
 }
 
-/// Makes a traced thread's state. Never for a task on its way out.
+/// Makes a traced thread's state. Never for a task on its way out. `slot` is
+/// one of [`crate::maps::scratch`].
 #[inline(always)]
-pub fn create(task: u64, origin: &Origin) -> Option<&'static mut Thread> {
+pub fn create(task: u64, origin: &Origin, slot: u32) -> Option<&'static mut Thread> {
     if is_exiting(task) {
         return None;
     }
     let leader = probe::<u64>(task, offset!(task_group_leader))?;
     let group = probe::<u64>(task, offset!(task_group))?;
-    let new = NEW_THREAD.get_ptr_mut(0)?;
-    // SAFETY: this CPU's scratch value; interrupts are off in every program
-    // that makes threads.
+    let new = NEW_THREAD.get_ptr_mut(slot)?;
+    // SAFETY: this CPU's value; who may write it is ruled in `maps::scratch`.
     unsafe {
         (*new).tgid = probe(task, offset!(task_tgid))?;
         (*new).tid = probe(task, offset!(task_pid))?;
@@ -91,7 +89,7 @@ pub fn create(task: u64, origin: &Origin) -> Option<&'static mut Thread> {
 
 /// A thread's state; made from what its task says, if need be.
 #[inline(always)]
-pub fn find_or_read(task: u64) -> Option<&'static mut Thread> {
+pub fn find_or_read(task: u64, slot: u32) -> Option<&'static mut Thread> {
     if let Some(found) = find(task) {
         return Some(found);
     }
@@ -114,12 +112,13 @@ pub fn find_or_read(task: u64) -> Option<&'static mut Thread> {
             guessed: 1,
             known: 0,
         },
+        slot,
     )
 }
 
 /// A thread's state at a transition that implies what it did before.
 #[inline(always)]
-pub fn find_or_imply(task: u64, state_before: u8) -> Option<&'static mut Thread> {
+pub fn find_or_imply(task: u64, state_before: u8, slot: u32) -> Option<&'static mut Thread> {
     if let Some(found) = find(task) {
         return Some(found);
     }
@@ -131,6 +130,7 @@ pub fn find_or_imply(task: u64, state_before: u8) -> Option<&'static mut Thread>
             guessed: 1,
             known: 0,
         },
+        slot,
     )
 }
 
@@ -162,8 +162,10 @@ pub fn process_or_new(tgid: u32, start_ns: u64, known: u8) -> Option<&'static mu
     }
     let new = ProcessState {
         start_ns,
-        known,
-        ..ProcessState::default()
+        shared: Pending {
+            known,
+            ..Pending::default()
+        },
     };
     let _ = PROCESSES.insert(tgid, &new, 1);
     process(tgid)
@@ -174,7 +176,7 @@ pub fn process_or_new(tgid: u32, start_ns: u64, known: u8) -> Option<&'static mu
 pub fn shared(tgid: u32) -> Shared {
     let sent_ns = match process(tgid) {
         // SAFETY: a field of a map value that another CPU may write.
-        Some(process) => unsafe { core::ptr::read_volatile(&raw const process.sent_ns) },
+        Some(process) => unsafe { core::ptr::read_volatile(&raw const process.shared.sent_ns) },
         None => 0,
     };
     Shared { sent_ns }

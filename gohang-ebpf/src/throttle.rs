@@ -17,8 +17,9 @@ use crate::threads::find;
 #[unsafe(no_mangle)]
 static mut PARKED_TOTAL: u64 = 0;
 
+/// Whether any CPU's list holds an entry.
 #[inline(always)]
-fn any_parked() -> bool {
+pub fn any_parked() -> bool {
     // SAFETY: a plain word in `.bss`.
     unsafe { core::ptr::read_volatile(&raw const PARKED_TOTAL) != 0 }
 }

@@ -1,6 +1,6 @@
 //! Loading and attaching.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
@@ -9,16 +9,21 @@ use aya::{Ebpf, EbpfLoader};
 use gohang_common::config::{Offsets, Settings};
 use gohang_common::map::{GoOffsets, ProcessState, filter};
 
-use super::hooks::{PROGRAMS, Program, Wanted};
+use super::hooks::PROGRAMS;
 use super::read::remove;
 use super::{
-    Filter, Hook, HookState, Precision, ProbeError, ProgramCost, kernel_offsets, object, self_test,
+    Filter, Hook, Precision, ProbeError, ProgramCost, attach, kernel_offsets, object, self_test,
 };
 use crate::btf::{Btf, VMLINUX};
 
 /// Highest process id a kernel can give, and one (PID_MAX_LIMIT,
 /// include/linux/threads.h, 64-bit).
 const PIDS: u32 = 4 << 20;
+
+/// Size of the ring if nothing else is asked for: a third of a second of what
+/// two cores can make at most, 35 to 47 thousand episodes a second. User space
+/// maps it twice, and what is mapped counts as its memory.
+pub const RING_BYTES: u32 = 2 << 20;
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -42,7 +47,7 @@ impl Default for LoadOptions {
         Self {
             discover: true,
             inherit: true,
-            ring_bytes: 4 << 20,
+            ring_bytes: RING_BYTES,
             max_threads: 16384,
             btf: VMLINUX.into(),
             object: None,
@@ -152,7 +157,6 @@ fn settings(
         discover: u32::from(options.discover),
         has_task_pt_regs: u32::from(pt_regs.is_some()),
         wake_bytes: ring_bytes / 4,
-        pids: PIDS,
         // x86_64 without FRED, which came after the helper (arch/x86/include/asm/thread_info.h).
         stack_padding: 0,
         stack_size: 16384,
@@ -171,19 +175,6 @@ pub(super) fn tracepoint<'a>(
         .map_err(|error| program_error(name, &error))
 }
 
-fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProbeError> {
-    tracepoint(ebpf, program.name)?
-        .attach()
-        .map_err(|error| program_error(program.name, &error))?;
-    Ok(())
-}
-
-fn load(ebpf: &mut Ebpf, btf: &aya::Btf, program: &Program) -> Result<(), ProbeError> {
-    tracepoint(ebpf, program.name)?
-        .load(program.tracepoint, btf)
-        .map_err(|error| program_error(program.name, &error))
-}
-
 impl Probe {
     /// Loads the object for this kernel and attaches it. The window stays
     /// closed: nothing is counted yet.
@@ -192,11 +183,9 @@ impl Probe {
     /// See [`ProbeError`]; a hook that is not required is only reported.
     pub fn new(options: &LoadOptions) -> Result<Self, ProbeError> {
         let begin = Instant::now();
-        let kernel = Btf::from_file(&options.btf)?;
+        let (kernel, aya_btf, loader) = read_types(&options.btf)?;
         let offsets = kernel_offsets(&kernel)?;
         let precision = Precision::of(&offsets);
-        let aya_btf = aya::Btf::parse_file(&options.btf, aya::Endianness::default())
-            .map_err(|error| ProbeError::Object(error.to_string()))?;
         let bytes = match &options.object {
             Some(path) => &std::fs::read(path).map_err(|source| ProbeError::ObjectFile {
                 path: path.clone(),
@@ -205,9 +194,11 @@ impl Probe {
             None => object::OBJECT,
         };
         object::check_abi(bytes)?;
-        let mut ebpf = create(options, &kernel, &offsets, precision, &aya_btf, bytes)?;
+        let ring_bytes = options.ring_bytes.max(4096).next_power_of_two();
+        let settings = settings(options, &kernel, precision, ring_bytes);
+        let mut ebpf = create(loader, options, &offsets, &settings, &aya_btf, bytes)?;
         self_test::run(&mut ebpf, &aya_btf)?;
-        let hooks = attach_all(&mut ebpf, &kernel, &aya_btf, precision)?;
+        let hooks = attach::attach_all(&mut ebpf, &kernel, &aya_btf, precision)?;
         let filter = {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
             let blocks = array.len();
@@ -363,72 +354,40 @@ impl Probe {
     }
 }
 
-fn create(
+/// Reads the kernel's types: ours, aya's, and a loader, which reads them once
+/// more when it is made. Each takes tens of milliseconds, so side by side.
+fn read_types(path: &Path) -> Result<(Btf, aya::Btf, EbpfLoader<'static>), ProbeError> {
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| aya::Btf::parse_file(path, aya::Endianness::default()));
+        let loader = scope.spawn(EbpfLoader::new);
+        let ours = Btf::from_file(path)?;
+        let theirs = join(theirs)?.map_err(|error| ProbeError::Object(error.to_string()))?;
+        Ok((ours, theirs, join(loader)?))
+    })
+}
+
+/// The thread's result; a panic in it is the library's, and told as one.
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T, ProbeError> {
+    thread
+        .join()
+        .map_err(|_| ProbeError::Object("reading the kernel's types failed".to_owned()))
+}
+
+fn create<'a>(
+    mut loader: EbpfLoader<'a>,
     options: &LoadOptions,
-    kernel: &Btf,
-    offsets: &Offsets,
-    precision: Precision,
-    btf: &aya::Btf,
+    offsets: &'a Offsets,
+    settings: &'a Settings,
+    btf: &'a aya::Btf,
     bytes: &[u8],
 ) -> Result<Ebpf, ProbeError> {
-    let ring_bytes = options.ring_bytes.max(4096).next_power_of_two();
-    let settings = settings(options, kernel, precision, ring_bytes);
-    EbpfLoader::new()
+    loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets, true)
-        .override_global("SETTINGS", &settings, true)
-        .map_max_entries("RECORDS", ring_bytes)
+        .override_global("SETTINGS", settings, true)
+        .map_max_entries("RECORDS", options.ring_bytes.max(4096).next_power_of_two())
         .map_max_entries("THREADS", options.max_threads)
         .map_max_entries("FILTER", PIDS / filter::BLOCK as u32)
         .load(bytes)
         .map_err(|error| ProbeError::Maps(Box::new(error)))
-}
-
-fn attach_all(
-    ebpf: &mut Ebpf,
-    kernel: &Btf,
-    btf: &aya::Btf,
-    precision: Precision,
-) -> Result<Vec<Hook>, ProbeError> {
-    let mut hooks = Vec::new();
-    let mut ready = Vec::new();
-    // Load all first: attaching is what costs the machine, so it is kept short.
-    for program in PROGRAMS {
-        let mut hook = Hook {
-            hook: format!("tp_btf:{}", program.tracepoint),
-            state: HookState::NotNeeded,
-            used_for: program.used_for.to_owned(),
-            reason: None,
-        };
-        if let Wanted::No(reason) = (program.wanted)(kernel, precision) {
-            hook.reason = Some(reason.to_owned());
-        } else if !kernel.has_typedef(&format!("btf_trace_{}", program.tracepoint)) {
-            if program.required {
-                return Err(ProbeError::NoTracepoint(program.tracepoint));
-            }
-            hook.state = HookState::Absent;
-            hook.reason = Some("this kernel does not have it".to_owned());
-        } else {
-            match load(ebpf, btf, program) {
-                Ok(()) => ready.push((hooks.len(), program)),
-                Err(error) if program.required => return Err(error),
-                Err(error) => {
-                    hook.state = HookState::Refused;
-                    hook.reason = Some(error.to_string());
-                }
-            }
-        }
-        hooks.push(hook);
-    }
-    for (index, program) in ready {
-        match attach(ebpf, program) {
-            Ok(()) => hooks[index].state = HookState::Attached,
-            Err(error) if program.required => return Err(error),
-            Err(error) => {
-                hooks[index].state = HookState::Refused;
-                hooks[index].reason = Some(error.to_string());
-            }
-        }
-    }
-    Ok(hooks)
 }

@@ -1,6 +1,7 @@
 //! The only room that names aya: loads the kernel object, attaches its
 //! programs, and reads and writes its maps.
 
+mod attach;
 mod error;
 mod filter;
 mod hooks;
@@ -14,7 +15,7 @@ mod stats;
 pub use error::ProbeError;
 pub use filter::Filter;
 pub use hooks::{Hook, HookState, Precision};
-pub use load::{LoadOptions, Probe};
+pub use load::{LoadOptions, Probe, RING_BYTES};
 pub use offsets::kernel_offsets;
 pub(crate) use read::add_summary;
 pub use read::{Counters, OwnerSummary, Pending, Snapshot};

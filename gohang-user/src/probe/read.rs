@@ -223,7 +223,7 @@ impl Probe {
         let mut shared = BTreeMap::new();
         for entry in processes.iter() {
             let (tgid, state) = entry.map_err(bad("PROCESSES"))?;
-            if state.sent_ns != 0 {
+            if state.shared.sent_ns != 0 {
                 shared.insert(tgid, state);
             }
         }

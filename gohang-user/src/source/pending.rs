@@ -8,19 +8,12 @@ use crate::probe::Pending;
 /// The episode as far as it has come at `now_ns`.
 pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
     let thread = &pending.thread;
-    let (account, sent_ns, coalesced, sender) = match &pending.shared {
-        Some(shared) => (
-            thread.shared_until(now_ns, shared.sent_ns),
-            shared.sent_ns,
-            shared.coalesced,
-            (shared.sender_known != 0).then_some(shared.sender_tgid),
+    let (account, sent) = match &pending.shared {
+        Some(state) => (
+            thread.shared_until(now_ns, state.shared.sent_ns),
+            &state.shared,
         ),
-        None => (
-            thread.private_until(now_ns),
-            thread.private.sent_ns,
-            thread.private.coalesced,
-            (thread.private.sender_known != 0).then_some(thread.private.sender_tgid),
-        ),
+        None => (thread.private_until(now_ns), &thread.private),
     };
     let parts = sums(&account.parts);
     let end = thread
@@ -39,10 +32,10 @@ pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
         goid: None,
         pc: None,
         process_directed: pending.shared.is_some(),
-        sender_pid: sender,
-        sent_ns,
+        sender_pid: (sent.sender_known != 0).then_some(sent.sender_tgid),
+        sent_ns: sent.sent_ns,
         end_ns: now_ns,
-        coalesced,
+        coalesced: sent.coalesced,
         outcome: Outcome::PendingAtEnd,
         parts,
         blocked_kinds: BlockedKinds {

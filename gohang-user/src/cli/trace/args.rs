@@ -70,7 +70,7 @@ pub struct SelectArgs {
 #[derive(Debug, Args)]
 pub struct TuningArgs {
     /// Size of the ring buffer.
-    #[arg(long, value_name = "BYTES", hide = true, default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
+    #[arg(long, value_name = "BYTES", hide = true, default_value_t = gohang::probe::RING_BYTES, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub ring_bytes: u32,
     /// Most threads with state at a time.
     #[arg(long, value_name = "N", hide = true, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
