@@ -4,13 +4,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 
-use crate::sys::SIGURG;
+use crate::sys::{self, SIGURG};
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
+/// How long the handler spins, ns.
+static SPIN_NS: AtomicU64 = AtomicU64::new(0);
 
-/// Async-signal-safe: one relaxed atomic addition.
+/// Async-signal-safe: relaxed atomic operations and looks at the clock.
 extern "C" fn on_sigurg(_sig: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
+    let spin_ns = SPIN_NS.load(Ordering::Relaxed);
+    if spin_ns > 0 {
+        let until = sys::mono_ns() + spin_ns;
+        while sys::mono_ns() < until {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Makes the handler spin for so long each time.
+pub fn spin_for(ns: u64) {
+    SPIN_NS.store(ns, Ordering::Relaxed);
 }
 
 /// How many signals the handler has taken in this process.

@@ -77,6 +77,7 @@ impl Workers {
 /// which the process goes on idle.
 fn course(o: &Options, body: impl Fn(usize, &AtomicBool) + Send + Sync + 'static) -> Result<()> {
     let alternate = o.get("altstack", 0)? != 0;
+    handler::spin_for(o.get("handler_us", 0u64)? * 1_000);
     handler::install(alternate)?;
     let wait = o.get("wait", 0)? != 0;
     if wait {

@@ -26,6 +26,10 @@ pub fn tests() -> Vec<Test> {
             body: masked,
         },
         Test {
+            name: "components::own_handler",
+            body: own_handler,
+        },
+        Test {
             name: "components::blocked_by_vfork",
             body: blocked_by_vfork,
         },
@@ -145,6 +149,32 @@ fn masked(settings: &Settings, report: &mut Report) -> Result<()> {
             send(Sends::to_workers(1_000, 2_000), &target)
         })?;
         explained(&lines, ("masked", 95), (10, 40_000_000), report)?;
+    }
+    Ok(())
+}
+
+/// Blocked by nothing but their own handlers, on either stack, preempted and out of quota
+/// wherever it hits them: what waits for the handler is not masked.
+fn own_handler(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((20_000, 50_000)))?;
+    for stack in ["altstack=0", "altstack=1"] {
+        let args = ["threads=3", "cpu=1", "handler_us=300", stack];
+        let target = Target::start("spin", &args, Some(&group))?;
+        let lines = lines_of(settings, &target, || {
+            send(Sends::to_workers(20, 4_000), &target)
+        })?;
+        let waits = lines.iter().filter(|l| l.latency_ns >= Some(200_000));
+        let masked: Vec<&Line> = lines.iter().filter(|l| l.masked_ns > 0).collect();
+        let (waits, all) = (waits.count(), lines.len());
+        report.note(format!(
+            "{stack}: {} of {all} episodes masked, {waits} waited",
+            masked.len()
+        ));
+        ensure!(
+            waits >= 500,
+            "the scene made {waits} waits of {all} episodes"
+        );
+        ensure!(masked.is_empty(), "e.g. {:?}", masked.first());
     }
     Ok(())
 }

@@ -186,6 +186,7 @@ fn map_entries(held: &BTreeSet<(Kind, u32)>) -> Result<usize> {
 /// Threads and programs come and go under the trace of everything: memory and map entries are
 /// as large at the end as after the first quarter.
 fn soak(settings: &Settings, report: &mut Report) -> Result<()> {
+    const WARM_UP_MS: u64 = 8_000;
     // The name of a process is its program's, cut at 15 bytes.
     let me = std::env::current_exe()?;
     let name = me
@@ -199,6 +200,9 @@ fn soak(settings: &Settings, report: &mut Report) -> Result<()> {
     gohang.wait_ready()?;
     let mut target = Target::start("churn", &[], None)?;
     let held = bpf::held_by(gohang.pid())?;
+    // A report lists the last thousand processes that ended: memory is flat once there are as
+    // many, which takes the churn about four seconds.
+    pause_ms(WARM_UP_MS);
     let quarter_ms = settings.soak_secs * 250;
     let mut points = Vec::new();
     for _ in 0..4 {
