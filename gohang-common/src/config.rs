@@ -34,8 +34,14 @@ pub struct Offsets {
     /// `task_struct.sched_info.last_queued`, [`ABSENT`] without schedule
     /// information.
     pub task_last_queued: u32,
+    /// `task_struct.prio`.
+    pub task_prio: u32,
+    /// `task_struct.se.on_rq`.
+    pub task_on_cfs_rq: u32,
     /// `cfs_rq.rq`.
     pub cfs_rq_rq: u32,
+    /// `rq.cpu`.
+    pub rq_cpu: u32,
     /// `rq.clock`, the clock of `last_queued`.
     pub rq_clock: u32,
     /// `task_struct.se.cfs_rq`, [`ABSENT`] without group scheduling.
@@ -60,12 +66,20 @@ pub struct Offsets {
     pub signal_live: u32,
     /// `task_group.css.cgroup`.
     pub group_cgroup: u32,
+    /// `task_group.parent`.
+    pub group_parent: u32,
+    /// `task_group.cfs_rq`, an array of pointers; else [`ABSENT`].
+    pub group_cfs_rq: u32,
     /// `cgroup.kn`.
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
     pub kn_id: u32,
     /// `cfs_rq.throttle_count`, [`ABSENT`] without CFS bandwidth control.
     pub cfs_rq_throttle_count: u32,
+    /// `cfs_rq.runtime_enabled`, [`ABSENT`] without CFS bandwidth control.
+    pub cfs_rq_runtime_enabled: u32,
+    /// `cfs_rq.runtime_remaining`, [`ABSENT`] without CFS bandwidth control.
+    pub cfs_rq_runtime_remaining: u32,
     /// `pid.level`.
     pub pid_level: u32,
     /// `pid.numbers`.
@@ -108,7 +122,10 @@ impl Offsets {
         task_sum_exec: ABSENT,
         task_prev_sum_exec: ABSENT,
         task_last_queued: ABSENT,
+        task_prio: ABSENT,
+        task_on_cfs_rq: ABSENT,
         cfs_rq_rq: ABSENT,
+        rq_cpu: ABSENT,
         rq_clock: ABSENT,
         task_cfs_rq: ABSENT,
         task_throttled: ABSENT,
@@ -121,9 +138,13 @@ impl Offsets {
         task_sas_ss_size: ABSENT,
         signal_live: ABSENT,
         group_cgroup: ABSENT,
+        group_parent: ABSENT,
+        group_cfs_rq: ABSENT,
         cgroup_kn: ABSENT,
         kn_id: ABSENT,
         cfs_rq_throttle_count: ABSENT,
+        cfs_rq_runtime_enabled: ABSENT,
+        cfs_rq_runtime_remaining: ABSENT,
         pid_level: ABSENT,
         pid_numbers: ABSENT,
         upid_size: ABSENT,
@@ -147,6 +168,8 @@ pub mod throttle {
     pub const THREAD_EXACT: u32 = 1;
     /// `cfs_rq->throttle_count` at switches and wake-ups.
     pub const SWITCH_POINT: u32 = 2;
+    /// When each `cfs_rq` was out of quota, laid over the waits of its threads.
+    pub const OVERLAY: u32 = 3;
 }
 
 /// What the programs are asked to do.
@@ -167,6 +190,8 @@ pub struct Settings {
     pub stack_size: u32,
     /// 1 if a child of a traced process is traced too.
     pub inherit: u32,
+    /// 1 if the hooks on the quota of run queues are attached.
+    pub run_queues: u32,
 }
 
 impl Settings {
@@ -179,5 +204,6 @@ impl Settings {
         stack_padding: 0,
         stack_size: 0,
         inherit: 0,
+        run_queues: 0,
     };
 }

@@ -37,6 +37,9 @@ counters! {
     /// Parked threads beyond what a CPU's list holds: their park is taken to
     /// end at the next switch-in.
     ParkListFull = "park_list_full",
+    /// Run queues out of quota beyond what the map holds: waits on them count as
+    /// run-queue time.
+    RunQueuesFull = "run_queues_full",
     /// Switch-ins that the kernel did not report; rebuilt from the scheduler's
     /// run-time account.
     SwitchInUnreported = "switch_in_unreported",
@@ -58,6 +61,8 @@ counters! {
     DeliverUnmatched = "deliver_unmatched",
     /// Impossible: coalesced into a signal that is not pending.
     CoalesceUnmatched = "coalesce_unmatched",
+    /// Impossible: out of quota for longer than was waited.
+    OutTooLong = "out_too_long",
     /// Impossible: a stamp lies before the one that it must follow.
     ClockBackwards = "clock_backwards",
 }

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod bandwidth;
 pub mod cause;
 pub mod config;
 pub mod counter;

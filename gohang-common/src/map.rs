@@ -26,8 +26,12 @@ pub mod series {
     pub const STALL: usize = 5;
     /// Run-queue waits.
     pub const RUN_QUEUE: usize = 6;
+    /// Times that a group was out of quota on a CPU; of no process, so `tgid` is
+    /// 0, and in place of its start time stands the id of the cgroup whose limit
+    /// ran out.
+    pub const SPAN: usize = 7;
     /// Number of series.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 }
 
 /// Key of one bucket of one histogram.
@@ -143,6 +147,6 @@ const _: () = {
     assert!(size_of::<SummaryKey>() == 24);
     assert!(size_of::<Moments>() == 32);
     assert!(size_of::<ProcessState>() == 32);
-    assert!(size_of::<Summary>() == 7 * 32 + (OUTCOMES + 1 + 5 + 1 + 1) * 8);
+    assert!(size_of::<Summary>() == 8 * 32 + (OUTCOMES + 1 + 5 + 1 + 1) * 8);
     assert!(filter::BLOCK.is_power_of_two());
 };

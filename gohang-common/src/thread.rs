@@ -13,6 +13,7 @@
 //! CPUs); the interval before the open one is therefore kept, and an episode
 //! that is seen for the first time takes its share of both.
 
+use crate::bandwidth::{CfsRq, UNSEEN_CLOCK};
 use crate::cause::{COMPONENT_SLOTS, COMPONENTS, Component};
 
 /// What a thread does; a `u8` so that every bit pattern in a map is valid. The
@@ -140,6 +141,8 @@ pub struct Interval {
     pub end_ns: u64,
     /// When a park ended inside it, 0 if it did not.
     pub unpark_ns: u64,
+    /// Of a wait on a run queue: how long that was out of quota, ns.
+    pub out_ns: u64,
     /// One of [`state`].
     pub state: u8,
     /// SIGURG blocked at its begin.
@@ -171,6 +174,22 @@ pub struct Thread {
     /// When its park ended, 0 if not seen. May be written from the interrupt
     /// that sees it; one older than `since_ns` is stale.
     pub unpark_ns: u64,
+    /// Address of the `cfs_rq` that it waits on since `since_ns`; 0 where that is
+    /// not known or does not matter.
+    pub cfs_rq: u64,
+    /// How long that `cfs_rq` had been out of quota at `since_ns`, ns.
+    pub out_before_ns: u64,
+    /// Of the open interval, as of the transition under way: how long it was out
+    /// of quota,
+    pub out_ns: u64,
+    /// the same since the private signal was sent,
+    pub out_private_ns: u64,
+    /// and since the shared one was.
+    pub out_shared_ns: u64,
+    /// Of a wait that went on on other run queues before: how long it was, ns,
+    waited_ns: u64,
+    /// and how much of that out of quota.
+    waited_out_ns: u64,
     /// User stack pointer where SIGURG last interrupted it.
     pub handler_sp: u64,
     /// User instruction pointer where SIGURG last interrupted it.
@@ -190,8 +209,10 @@ pub struct Thread {
     pub guessed: u8,
     /// 1 if the end of this kernel's parks cannot be seen per thread.
     pub estimate: u8,
+    /// 1 if `out_ns` and its like are estimates, as of the transition under way.
+    pub out_estimate: u8,
     /// Padding, zero.
-    pub pad: [u8; 2],
+    pub pad: [u8; 1],
     /// The interval before the open one.
     pub closed: Interval,
     /// The one before that.
@@ -235,6 +256,8 @@ pub mod anomaly {
     pub const LATE_GENERATE: u32 = 4;
     /// An interval ends before it begins.
     pub const CLOCK_BACKWARDS: u32 = 8;
+    /// A run queue was out of quota for longer than it was waited on.
+    pub const OUT_TOO_LONG: u32 = 16;
 }
 
 /// What the shared queue holds, as far as accounting needs it.
@@ -260,11 +283,9 @@ pub fn reload<T: Copy>(field: &T) -> T {
 
 impl Account {
     #[inline(always)]
-    fn add(&mut self, component: u64, from: u64, to: u64) {
+    fn add(&mut self, component: u64, ns: u64) {
         let index = component as usize & (COMPONENT_SLOTS - 1);
-        if to > from {
-            self.parts[index] = self.parts[index].wrapping_add(to - from);
-        }
+        self.parts[index] = self.parts[index].wrapping_add(ns);
     }
 
     /// Starts over for the episode first sent at `sent_ns`.
@@ -280,36 +301,51 @@ impl Account {
         }
     }
 
-    /// Adds the part of an interval that lies after the first send.
+    /// Adds the part of an interval that lies after the first send. Returns
+    /// `anomaly` bits.
     ///
-    /// `blocked_at_send` is the blocked bit sampled at the send, for the
-    /// interval that the send fell into.
+    /// For the interval that the send fell into, `blocked_at_send` is the blocked
+    /// bit sampled at the send, and `out_ns` the time out of quota from then on.
     #[inline(always)]
-    fn add_interval(&mut self, sent_ns: u64, blocked_at_send: u8, interval: &Interval) {
+    fn add_interval(
+        &mut self,
+        sent_ns: u64,
+        blocked_at_send: u8,
+        out_ns: u64,
+        interval: &Interval,
+    ) -> u32 {
         let begin = reload(&interval.start_ns);
         let end = reload(&interval.end_ns);
         let state = u64::from(reload(&interval.state));
-        let (start, blocked) = if sent_ns >= begin {
-            (sent_ns, blocked_at_send)
+        let (start, blocked, mut out) = if sent_ns >= begin {
+            (sent_ns, blocked_at_send, out_ns)
         } else {
-            (begin, reload(&interval.blocked))
+            (begin, reload(&interval.blocked), reload(&interval.out_ns))
         };
-        let masked = u64::from(blocked & !reload(&interval.own_handler) & 1);
-        let mut middle = end;
+        let length = end.saturating_sub(start);
+        let mut rest = state;
         if state == u64::from(state::PARKED) {
-            self.estimate |= u64::from(reload(&interval.estimate));
             let unpark_ns = reload(&interval.unpark_ns);
-            if unpark_ns != 0 && unpark_ns < end {
-                middle = unpark_ns;
-            }
+            out = if unpark_ns == 0 || unpark_ns >= end {
+                length
+            } else {
+                unpark_ns.saturating_sub(start)
+            };
+            rest = Component::RunQueue as u64;
+            self.estimate |= u64::from(reload(&interval.estimate));
+        } else if out != 0 {
+            self.estimate |= u64::from(reload(&interval.estimate));
         }
-        if middle < start {
-            middle = start;
+        let too_long = out > length;
+        if too_long {
+            out = length;
         }
         // Masked wins: its number is zero.
+        let masked = u64::from(blocked & !reload(&interval.own_handler) & 1);
         let keep = masked.wrapping_sub(1);
-        self.add(state & keep, start, middle);
-        self.add(Component::RunQueue as u64 & keep, middle, end);
+        self.add(Component::Throttled as u64 & keep, out);
+        self.add(rest & keep, length - out);
+        too_long as u32 * anomaly::OUT_TOO_LONG
     }
 }
 
@@ -321,21 +357,27 @@ fn absorb(
     account: &mut Account,
     sent_ns: u64,
     blocked_at_send: Option<u8>,
+    out_ns: u64,
     interval: &Interval,
     previous: &Interval,
 ) -> u32 {
-    let mut late = 0;
+    let mut bits = 0;
     if reload(&account.sent_ns) != sent_ns {
         account.begin(sent_ns);
         if sent_ns < reload(&interval.start_ns) {
-            late = (sent_ns < reload(&previous.start_ns)) as u32;
+            bits = (sent_ns < reload(&previous.start_ns)) as u32 * anomaly::LATE_GENERATE;
             let blocked = blocked_at_send.unwrap_or(reload(&previous.blocked));
-            account.add_interval(sent_ns, blocked, previous);
+            // What the queue did between the send and the end of that interval
+            // is not known any more: at most all of it.
+            let left = reload(&previous.end_ns).wrapping_sub(sent_ns);
+            let out = reload(&previous.out_ns);
+            let out = if out < left { out } else { left };
+            account.estimate |= (out != 0) as u64;
+            bits |= account.add_interval(sent_ns, blocked, out, previous);
         }
     }
     let blocked = blocked_at_send.unwrap_or(reload(&interval.blocked));
-    account.add_interval(sent_ns, blocked, interval);
-    late * anomaly::LATE_GENERATE
+    bits | account.add_interval(sent_ns, blocked, out_ns, interval)
 }
 
 impl Thread {
@@ -362,10 +404,11 @@ impl Thread {
             } else {
                 0
             },
+            out_ns: reload(&self.out_ns),
             state: self.state,
             blocked: self.blocked,
             own_handler: reload(&self.own_handler),
-            estimate: self.estimate,
+            estimate: self.estimate | reload(&self.out_estimate),
             pad: [0; 4],
         };
         let sent_ns = reload(&self.private.sent_ns);
@@ -375,6 +418,7 @@ impl Thread {
                 &mut self.private_account,
                 sent_ns,
                 Some(blocked),
+                reload(&self.out_private_ns),
                 &self.closed,
                 &self.previous,
             );
@@ -385,6 +429,7 @@ impl Thread {
                 &mut self.shared_account,
                 sent_ns,
                 None,
+                reload(&self.out_shared_ns),
                 &self.closed,
                 &self.previous,
             );
@@ -394,6 +439,10 @@ impl Thread {
     #[inline(always)]
     fn open(&mut self, now: u64) {
         self.unpark_ns = 0;
+        self.out_ns = 0;
+        self.out_private_ns = 0;
+        self.out_shared_ns = 0;
+        self.out_estimate = 0;
         self.since_ns = now;
         self.blocked = reload(&self.next_blocked);
         self.guessed = 0;
@@ -468,7 +517,12 @@ impl Thread {
             let start = reload(&self.closed.start_ns);
             let unpark_ns = reload(&self.closed.unpark_ns);
             if reload(&self.closed.state) != state::PARKED {
-                self.runqueue_ns = now.wrapping_sub(start);
+                let out = reload(&self.waited_out_ns).wrapping_add(reload(&self.closed.out_ns));
+                let waited = reload(&self.waited_ns).wrapping_add(now.wrapping_sub(start));
+                self.runqueue_ns = waited.wrapping_sub(out);
+                if out != 0 {
+                    self.stall_ns = out;
+                }
             } else if unpark_ns != 0 && unpark_ns < now {
                 self.stall_ns = unpark_ns - start;
                 self.runqueue_ns = now - unpark_ns;
@@ -476,6 +530,8 @@ impl Thread {
                 self.stall_ns = now.wrapping_sub(start);
             }
         }
+        self.waited_ns = 0;
+        self.waited_out_ns = 0;
         self.open(now);
     }
 
@@ -497,6 +553,85 @@ impl Thread {
         self.prepare(next, blocked, shared);
         self.close(now);
         self.open(now);
+    }
+
+    /// The thread, which waits on a run queue, is moved to another one. Result:
+    /// `anomalies`.
+    #[inline(always)]
+    pub fn migrate(&mut self, now: u64, shared: Shared) {
+        self.anomalies = 0;
+        if reload(&self.state) != state::RUNNABLE {
+            return;
+        }
+        let blocked = reload(&self.blocked);
+        self.prepare(state::RUNNABLE, blocked, shared);
+        let guessed = reload(&self.guessed);
+        self.close(now);
+        let waited = now.wrapping_sub(reload(&self.closed.start_ns));
+        self.waited_ns = self.waited_ns.wrapping_add(waited);
+        self.waited_out_ns = self.waited_out_ns.wrapping_add(reload(&self.closed.out_ns));
+        self.open(now);
+        // How long it had waited before is not known any better.
+        self.guessed = guessed;
+    }
+
+    /// The thread begins to wait on a `cfs_rq` that has been out of quota for
+    /// `out_before_ns` up to now.
+    #[inline(always)]
+    pub fn wait_on(&mut self, cfs_rq: u64, out_before_ns: u64) {
+        self.cfs_rq = cfs_rq;
+        self.out_before_ns = out_before_ns;
+    }
+
+    /// Before the transition that ends the wait on `queue` at `now`, or looks at
+    /// it: works out how long that was out of quota. `same` says that it is the
+    /// one that [`Thread::wait_on`] named. No queue: one that has been out of quota
+    /// since before we looked.
+    #[inline(always)]
+    pub fn look_at_queue(&mut self, queue: Option<&CfsRq>, same: bool, now: u64, shared: Shared) {
+        let since = reload(&self.since_ns);
+        if same {
+            let clock = queue.map_or(UNSEEN_CLOCK, |queue| reload(&queue.clock));
+            let total = CfsRq::total_at(clock, now);
+            self.out_ns = total.wrapping_sub(reload(&self.out_before_ns));
+        } else {
+            self.out_ns = self.out_since(queue, since, now);
+        }
+        let sent_ns = reload(&self.private.sent_ns);
+        if sent_ns >= since && sent_ns != 0 {
+            self.out_private_ns = self.out_since(queue, sent_ns, now);
+        }
+        if shared.sent_ns >= since && shared.sent_ns != 0 {
+            self.out_shared_ns = self.out_since(queue, shared.sent_ns, now);
+        }
+    }
+
+    /// Time out of quota from `since` to `now`; where the queue does not remember,
+    /// all of it at most, as an estimate.
+    #[inline(always)]
+    fn out_since(&mut self, queue: Option<&CfsRq>, since: u64, now: u64) -> u64 {
+        if since >= now {
+            return 0;
+        }
+        let Some(queue) = queue else {
+            return now - since;
+        };
+        let out = queue.out_since(since, now);
+        if out != UNKNOWN {
+            return out;
+        }
+        self.out_estimate = 1;
+        now - since
+    }
+
+    /// Before the switch-in at `now` that ends a park: when quota came back to the
+    /// queue that [`Thread::wait_on`] named.
+    #[inline(always)]
+    pub fn unpark_by_queue(&mut self, queue: &CfsRq) {
+        let back = queue.back_after(reload(&self.since_ns));
+        if back != 0 {
+            self.unpark(back);
+        }
     }
 
     /// The thread takes a SIGURG: closes the running interval at `now`.

@@ -1,5 +1,6 @@
 //! What only user space needs: aya's marker for plain data.
 
+use crate::bandwidth::CfsRq;
 use crate::config::{Offsets, Settings};
 use crate::map::{BucketKey, GoOffsets, ProcessState, SelfTest, Summary, SummaryKey};
 use crate::thread::Thread;
@@ -18,6 +19,7 @@ pod!(
     Offsets,
     Settings,
     BucketKey,
+    CfsRq,
     GoOffsets,
     ProcessState,
     SelfTest,

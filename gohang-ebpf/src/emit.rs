@@ -60,6 +60,9 @@ pub fn count_anomalies(ctx: &BtfTracePointContext, thread: &Thread) {
     if bits & anomaly::CLOCK_BACKWARDS != 0 {
         count(Counter::ClockBackwards);
     }
+    if bits & anomaly::OUT_TOO_LONG != 0 {
+        count(Counter::OutTooLong);
+    }
     let Some(total) = COUNTERS_MAP.get_ptr_mut(Counter::AnomaliesSeen as u32) else {
         return;
     };
@@ -146,15 +149,14 @@ fn add_bucket(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64
     }
 }
 
-/// Adds a value to a series of the thread's process and group.
+/// Adds a value to a series of an owner.
 #[inline(never)]
-pub fn add_value(thread: &Thread, series: usize, value: u64) {
-    let key = summary_key(thread);
-    if let Some(summary) = summary(&key) {
+pub fn add_value(key: &SummaryKey, series: usize, value: u64) {
+    if let Some(summary) = summary(key) {
         if let Some(moments) = element(&mut summary.series, series as u64) {
             add_moment(moments, value);
         }
-        add_bucket(summary, &key, series, value);
+        add_bucket(summary, key, series, value);
     }
 }
 
@@ -174,13 +176,14 @@ pub fn add_running(thread: &Thread) {
 /// Adds the waits that the last switch-in ended.
 #[inline(always)]
 pub fn add_waits(thread: &Thread) {
+    let key = summary_key(thread);
     let stall = reload(&thread.stall_ns);
     if stall != UNKNOWN {
-        add_value(thread, series::STALL, stall);
+        add_value(&key, series::STALL, stall);
     }
     let wait = reload(&thread.runqueue_ns);
     if wait != UNKNOWN {
-        add_value(thread, series::RUN_QUEUE, wait);
+        add_value(&key, series::RUN_QUEUE, wait);
     }
 }
 

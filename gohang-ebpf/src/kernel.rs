@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 use gohang_common::abi::ABI_VERSION;
-use gohang_common::config::{ABSENT, Offsets, Settings};
+use gohang_common::config::{ABSENT, Offsets, Settings, throttle};
 
 /// The ABI of this object; user space refuses another.
 #[unsafe(no_mangle)]
@@ -71,16 +71,21 @@ pub fn is_exiting(task: u64) -> bool {
     probe::<u32>(task, offset!(task_flags)).unwrap_or(PF_EXITING) & PF_EXITING != 0
 }
 
-/// Whether the thread (6.18 and later) or its run queue (before) is out of
-/// quota. For a task that the verifier knows by its type.
+/// `MAX_RT_PRIO` (include/linux/sched/prio.h): lower ones are real-time's and
+/// deadline's, which CFS quota does not touch.
+pub const MAX_RT_PRIO: i32 = 100;
+
+/// Whether the thread is parked for want of quota, or its run queue is out of it,
+/// as the step of the ladder has it. On the overlay no thread counts as parked. For a task that the verifier knows by its type.
 #[inline(always)]
 pub fn is_throttled(task: Task) -> bool {
-    if offset!(task_throttled) != ABSENT {
+    if setting!(throttle) == throttle::THREAD_EXACT {
         return load::<u8>(task, offset!(task_throttled)) != 0;
     }
-    if offset!(cfs_rq_throttle_count) != ABSENT && offset!(task_cfs_rq) != ABSENT {
+    if setting!(throttle) == throttle::SWITCH_POINT {
         let cfs_rq: *const u8 = load(task, offset!(task_cfs_rq));
-        return load::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)) > 0;
+        return load::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)) > 0
+            && load::<i32>(task, offset!(task_prio)) >= MAX_RT_PRIO;
     }
     false
 }
@@ -88,12 +93,13 @@ pub fn is_throttled(task: Task) -> bool {
 /// The same for a task by address.
 #[inline(always)]
 pub fn is_throttled_at(task: u64) -> bool {
-    if offset!(task_throttled) != ABSENT {
+    if setting!(throttle) == throttle::THREAD_EXACT {
         return probe::<u8>(task, offset!(task_throttled)).unwrap_or(0) != 0;
     }
-    if offset!(cfs_rq_throttle_count) != ABSENT && offset!(task_cfs_rq) != ABSENT {
+    if setting!(throttle) == throttle::SWITCH_POINT {
         let cfs_rq = probe::<u64>(task, offset!(task_cfs_rq)).unwrap_or(0);
-        return probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(0) > 0;
+        return probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(0) > 0
+            && probe::<i32>(task, offset!(task_prio)).unwrap_or(0) >= MAX_RT_PRIO;
     }
     false
 }

@@ -1,7 +1,8 @@
 //! gohang's kernel programs.
 //!
 //! A file a subject: `sched` (switches and wake-ups), `signal` (generate and
-//! deliver), `throttle` (ends of parks), `unreported` (events kept from us), `life` (fork, exec, exit, free),
+//! deliver), `throttle` (ends of parks), `bandwidth` (quota of run queues),
+//! `unreported` (events kept from us), `life` (fork, exec, exit, free),
 //! `self_test`; below them `threads` (the state map), `emit` (records,
 //! histograms, counters), `regs` (user registers), `kernel` (field access) and
 //! `maps`.
@@ -10,6 +11,7 @@
 #![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "the BPF target has no other atomic add")]
 
+mod bandwidth;
 mod emit;
 mod kernel;
 mod life;

@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use gohang_common::bandwidth::CfsRq;
 use gohang_common::counter::COUNTERS;
 use gohang_common::map::{
     BucketKey, GoOffsets, PARK_SLOTS, ProcessState, SelfTest, Summary, SummaryKey, filter,
@@ -58,6 +59,14 @@ pub struct ParkList {
 /// The list of each CPU; only its own CPU writes it, with interrupts off.
 #[map]
 pub static PARKED: PerCpuArray<ParkList> = PerCpuArray::with_max_entries(1, 0);
+
+/// Run queues of groups that have been out of quota, by address.
+#[map]
+pub static CFS_RQS: HashMap<u64, CfsRq> = HashMap::with_max_entries(8192, 0);
+
+/// An empty one to insert; never written.
+#[map]
+pub static EMPTY_CFS_RQ: Array<CfsRq> = Array::with_max_entries(1, 0);
 
 /// Records for user space.
 #[map]

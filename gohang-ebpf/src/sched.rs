@@ -11,6 +11,7 @@ use gohang_common::config::throttle;
 use gohang_common::map::filter::FOREIGN;
 use gohang_common::thread::{classify, reload, state};
 
+use crate::bandwidth::{begin_wait, end_wait};
 use crate::emit;
 use crate::kernel::{Task, is_frozen, is_throttled, load, offset, setting};
 use crate::maps::scratch;
@@ -97,6 +98,7 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
     let own = is_own_handler(task, thread, blocked);
     let shared = shared(thread.tgid);
     thread.switch_out(now, next_state, blocked, own, shared);
+    begin_wait(thread, prev, now);
     if reload(&thread.state) == state::PARKED {
         park(task);
     }
@@ -112,6 +114,7 @@ fn switch_in(ctx: &BtfTracePointContext, now: u64, next: Task) {
     };
     refresh_group(thread, next);
     make_up_wake(task, thread, now);
+    end_wait(thread, next, now);
     let shared = shared(thread.tgid);
     thread.switch_in(now, is_blocked(next), shared);
     emit::add_waits(thread);
@@ -145,5 +148,6 @@ fn wake(ctx: &BtfTracePointContext, woken: Task) {
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);
     thread.wake(now, parked, shared(thread.tgid));
+    begin_wait(thread, woken, now);
     emit::count_anomalies(ctx, thread);
 }

@@ -1,9 +1,10 @@
 //! The state map: traced threads and processes, and the process filter.
 
+use gohang_common::config::throttle;
 use gohang_common::map::{ProcessState, filter};
 use gohang_common::thread::{Pending, Shared, Thread, state};
 
-use crate::kernel::{Task, cgroup_id, is_exiting, is_throttled_at, load, offset, probe};
+use crate::kernel::{Task, cgroup_id, is_exiting, is_throttled_at, load, offset, probe, setting};
 use crate::maps::{FILTER, NEW_THREAD, PROCESSES, THREADS};
 
 /// The filter's byte of a process.
@@ -76,7 +77,7 @@ pub fn create(task: u64, origin: &Origin, slot: u32) -> Option<&'static mut Thre
         (*new).state = origin.state;
         (*new).since_ns = origin.since_ns;
         (*new).guessed = origin.guessed;
-        (*new).estimate = (offset!(task_throttled) == gohang_common::config::ABSENT) as u8;
+        (*new).estimate = (setting!(throttle) == throttle::SWITCH_POINT) as u8;
         (*new).private.known = origin.known;
         (*new).comm = probe(task, offset!(task_comm))?;
         let blocked: u64 = probe(task, offset!(task_blocked))?;

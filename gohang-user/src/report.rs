@@ -349,11 +349,34 @@ pub struct Cgroup {
     pub stall: Waits,
     /// Time on the run queue.
     pub runqueue: Waits,
-    /// Spans in which the group itself was out of quota; null where only
+    /// Spans in which the group was out of quota on a CPU; null where only
     /// threads are seen.
-    pub spans: Option<Waits>,
+    pub spans: Option<Spans>,
     /// Processes that ran in it.
     pub pids: Vec<u32>,
+}
+
+/// Spans in which a group was out of quota, one a CPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Spans {
+    /// All of them.
+    #[serde(flatten)]
+    pub all: Waits,
+    /// By the group whose limit ran out, longest in all first.
+    pub owners: Vec<SpanOwner>,
+}
+
+/// A group whose limit ran out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanOwner {
+    /// Path in the cpu hierarchy, null if the group is gone or unknown.
+    pub path: Option<String>,
+    /// Kernel id, 0 if unknown.
+    pub id: u64,
+    /// How many spans.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
 }
 
 /// How bad it is.

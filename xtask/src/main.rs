@@ -64,6 +64,9 @@ enum Task {
         /// The long form: every test.
         #[arg(long)]
         full: bool,
+        /// Only tests whose names contain this; repeats.
+        #[arg(long = "test", value_name = "FILTER")]
+        tests: Vec<String>,
         /// Only name the kernels and the tests.
         #[arg(long)]
         list: bool,
@@ -118,6 +121,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Vm {
             kernels,
             full,
+            tests,
             list,
             jobs,
             gohang,
@@ -128,6 +132,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 &vm::Options {
                     kernels,
                     full,
+                    tests,
                     list,
                     jobs,
                     gohang,

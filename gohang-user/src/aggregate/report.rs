@@ -12,7 +12,8 @@ use crate::event::ProcessId;
 use crate::probe::{Counters, Hook, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::escape;
 use crate::report::{
-    Alert, CauseShare, Cgroup, Clock, Limit, Loss, Machine, Process, Report, SCHEMA_VERSION, Thread,
+    Alert, CauseShare, Cgroup, Clock, Limit, Loss, Machine, Process, Report, SCHEMA_VERSION,
+    SpanOwner, Spans, Thread,
 };
 use crate::source::{GroupFacts, Taken};
 
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub hooks: &'a [Hook],
     /// What "throttled" rests on.
     pub precision: Precision,
+    /// Whether spans of groups out of quota are measured.
+    pub has_spans: bool,
     /// How long attaching took, ns.
     pub attach_ns: u64,
     /// The kernel side's totals.
@@ -87,10 +90,10 @@ pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
 
 impl Aggregate {
     /// The report as of now.
-    pub fn report(&mut self, context: Context<'_>, groups: &mut dyn Groups) -> Report {
+    pub fn report(&mut self, mut context: Context<'_>, groups: &mut dyn Groups) -> Report {
         // Totals of processes met only there join those that are known.
         let mut live: BTreeMap<ProcessId, BTreeMap<u64, OwnerSummary>> = BTreeMap::new();
-        for ((id, cgroup_id), owner) in context.snapshot.owners {
+        for ((id, cgroup_id), owner) in std::mem::take(&mut context.snapshot.owners) {
             if self.processes.contains_key(&id) || self.is_rounded(&id) {
                 self.entry(id);
                 live.entry(id).or_default().insert(cgroup_id, owner);
@@ -103,7 +106,8 @@ impl Aggregate {
             .filter_map(|(id, data)| process(*id, data, live.get(id).unwrap_or(&none), groups))
             .collect();
         processes.sort_by_key(importance);
-        let cgroups = self.cgroups(&live, groups);
+        let spans = context.has_spans.then_some(&context.snapshot.spans);
+        let cgroups = self.cgroups(&live, spans, groups);
         let loss = loss(&context.counters, &context.taken, context.output_dropped);
         let impossible = context
             .counters
@@ -134,6 +138,7 @@ impl Aggregate {
     fn cgroups(
         &self,
         live: &BTreeMap<ProcessId, BTreeMap<u64, OwnerSummary>>,
+        all_spans: Option<&BTreeMap<(u64, u64), OwnerSummary>>,
         groups: &mut dyn Groups,
     ) -> Vec<Cgroup> {
         let mut by_group: BTreeMap<u64, (OwnerSummary, Vec<u32>)> = BTreeMap::new();
@@ -165,7 +170,7 @@ impl Aggregate {
                     delivery: process::delivery(&totals).distribution(),
                     stall: process::histogram(&totals, series::STALL).waits(),
                     runqueue: process::histogram(&totals, series::RUN_QUEUE).waits(),
-                    spans: None,
+                    spans: all_spans.map(|all| spans(id, all, groups)),
                     pids,
                 }
             })
@@ -173,6 +178,27 @@ impl Aggregate {
         cgroups
             .sort_by_key(|group| std::cmp::Reverse((group.stall.total_ns, group.delivery.count)));
         cgroups
+    }
+}
+
+/// The spans of one group.
+fn spans(id: u64, all: &BTreeMap<(u64, u64), OwnerSummary>, groups: &mut dyn Groups) -> Spans {
+    let mut sum = OwnerSummary::default();
+    let mut owners = Vec::new();
+    for ((_, owner), summary) in all.range((id, 0)..=(id, u64::MAX)) {
+        process::add_owner(&mut sum, summary);
+        let moments = summary.totals.series[series::SPAN];
+        owners.push(SpanOwner {
+            path: (*owner != 0).then(|| groups.by_id(*owner).0).flatten(),
+            id: *owner,
+            count: moments.count,
+            total_ns: moments.sum,
+        });
+    }
+    owners.sort_by_key(|owner| std::cmp::Reverse(owner.total_ns));
+    Spans {
+        all: process::histogram(&sum, series::SPAN).waits(),
+        owners,
     }
 }
 

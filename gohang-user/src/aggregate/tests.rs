@@ -111,6 +111,7 @@ fn context(snapshot: Snapshot) -> Context<'static> {
         },
         hooks: &[],
         precision: Precision::ThreadExact,
+        has_spans: true,
         attach_ns: 1,
         snapshot,
         counters: [
@@ -135,7 +136,40 @@ fn context(snapshot: Snapshot) -> Context<'static> {
 fn snapshot(owners: &[((ProcessId, u64), OwnerSummary)]) -> Snapshot {
     Snapshot {
         owners: owners.iter().cloned().collect::<HashMap<_, _>>(),
+        ..Snapshot::default()
     }
+}
+
+#[test]
+fn spans_stand_with_their_group_by_whose_limit_it_was() {
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Found(Box::new(facts())));
+    let mut totals_of = snapshot(&[((ID, 9), totals(90_000_000))]);
+    for (owner, values) in [(4, &[10, 20][..]), (9, &[500]), (0, &[1])] {
+        let summary = totals_of.spans.entry((9, owner)).or_default();
+        let moments = &mut summary.totals.series[series::SPAN];
+        moments.count = values.len() as u64;
+        moments.sum = values.iter().sum();
+        moments.max = *values.last().expect("some");
+    }
+    totals_of.spans.insert((8, 8), OwnerSummary::default());
+    let report = aggregate.report(context(totals_of.clone()), &mut NoGroups);
+    assert_eq!(
+        report.cgroups.len(),
+        1,
+        "of a group that nobody traced was in"
+    );
+    let spans = report.cgroups[0].spans.as_ref().expect("measured");
+    assert_eq!((spans.all.count, spans.all.total_ns), (4, 531));
+    assert_eq!(spans.all.max_ns, Some(500));
+    let owners: Vec<(u64, u64)> = spans.owners.iter().map(|o| (o.id, o.count)).collect();
+    assert_eq!(owners, [(9, 1), (4, 2), (0, 1)]);
+    let unseen = Context {
+        has_spans: false,
+        ..context(totals_of)
+    };
+    let report = aggregate.report(unseen, &mut NoGroups);
+    assert_eq!(report.cgroups[0].spans, None, "not measured is not none");
 }
 
 #[test]

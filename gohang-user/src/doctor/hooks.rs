@@ -4,90 +4,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::fentry::{self, Tried};
-use crate::btf::Btf;
-use crate::probe::{Hook, HookState, Precision};
+use crate::probe::{Hook, HookState};
 use crate::process::ProcRoot;
 
-/// Where a run queue runs out of quota, on every kernel that has quotas.
-const THROTTLE: &str = "throttle_cfs_rq";
 /// Performance monitoring units that the kernel has registered.
 const UNITS: &str = "/sys/bus/event_source/devices";
 
-/// Tries what else there is, and says what would come of it.
-pub(super) fn others(
-    types: Option<&Btf>,
-    precision: Option<Precision>,
-    may_load: bool,
-) -> Vec<Hook> {
-    let spare = match precision {
-        Some(Precision::ThreadExact) => "not needed: task->throttled tells it per thread",
-        Some(Precision::NoBandwidthControl) => "not needed: this kernel has no quotas",
-        Some(Precision::SwitchPointEstimate) | None => "not used by this version",
-    };
-    vec![
-        fentry_hook(types, may_load, spare),
-        unit_hook(
-            Path::new(UNITS),
-            "kprobe",
-            "the same, where fentry is refused",
-            spare,
-        ),
-        unit_hook(
-            Path::new(UNITS),
-            "uprobe",
-            "steps of a preemption inside the Go runtime",
-            "not used by this version",
-        ),
-    ]
-}
-
-fn fentry_hook(types: Option<&Btf>, may_load: bool, spare: &str) -> Hook {
-    let hook = |state, reason: String| Hook {
-        hook: format!("fentry:{THROTTLE}"),
-        state,
-        used_for: "the moment a run queue runs out of quota".to_owned(),
-        reason: Some(reason),
-    };
-    let Some(types) = types else {
-        return hook(
-            HookState::Absent,
-            "the kernel's types are not readable".to_owned(),
-        );
-    };
-    let Some(function) = types.func_id(THROTTLE) else {
-        return hook(
-            HookState::Absent,
-            "this kernel has no such function to trace".to_owned(),
-        );
-    };
-    let (step, error) = match fentry::attempt(function) {
-        Tried::Works => {
-            return hook(
-                HookState::NotNeeded,
-                format!("{spare} (tried: this kernel allows it)"),
-            );
-        }
-        Tried::LoadRefused(error) => ("load", error),
-        Tried::AttachRefused(error) => ("attach", error),
-    };
-    hook(
-        HookState::Refused,
-        format!("{step}: {}; {spare}", refusal(&error, may_load)),
-    )
-}
-
-/// EPERM is the answer to a missing privilege and to a kernel that forbids it.
-fn refusal(error: &io::Error, may_load: bool) -> String {
-    match error.raw_os_error() {
-        Some(libc::EPERM) if may_load => {
-            "EPERM although every capability for it is held: this kernel refuses it".to_owned()
-        }
-        Some(libc::EPERM | libc::EACCES) if !may_load => {
-            format!("{error} (privileges are missing)")
-        }
-        _ => error.to_string(),
-    }
+/// What no part of the probe set has tried.
+pub(super) fn others() -> Vec<Hook> {
+    vec![unit_hook(
+        Path::new(UNITS),
+        "uprobe",
+        "steps of a preemption inside the Go runtime",
+        "not used by this version",
+    )]
 }
 
 fn unit_hook(units: &Path, name: &str, used_for: &str, spare: &str) -> Hook {
@@ -230,15 +160,6 @@ mod tests {
             Some(Path::new("/sys/kernel/tracing"))
         );
         assert_eq!(tracefs_in(b"22 1 0:21 / /proc rw - proc proc rw\n"), None);
-    }
-
-    #[test]
-    fn a_refusal_is_put_down_to_whoever_refuses() {
-        let eperm = io::Error::from_raw_os_error(libc::EPERM);
-        assert!(refusal(&eperm, true).contains("this kernel refuses it"));
-        assert!(refusal(&eperm, false).contains("privileges are missing"));
-        let einval = io::Error::from_raw_os_error(libc::EINVAL);
-        assert!(!refusal(&einval, true).contains("refuses"));
     }
 
     #[test]

@@ -11,16 +11,15 @@ use crate::probe::ProbeError;
 use crate::process::ProcRoot;
 
 /// Reads the kernel's types, and says how long that took.
-pub(super) fn btf(path: &Path) -> (Btf, Option<btf::Btf>) {
+pub(super) fn btf(path: &Path) -> Btf {
     let begin = Instant::now();
     let read = btf::Btf::from_file(path);
     let took = begin.elapsed().as_nanos() as u64;
-    let found = Btf {
+    Btf {
         path: path.display().to_string(),
         read_ns: read.is_ok().then_some(took),
-        error: read.as_ref().err().map(ToString::to_string),
-    };
-    (found, read.ok())
+        error: read.err().map(|error| error.to_string()),
+    }
 }
 
 /// Raises the limit on locked memory where maps count against it.

@@ -9,8 +9,9 @@ use aya::Ebpf;
 use aya::programs::BtfTracePoint;
 
 use super::hooks::{PROGRAMS, Program, Wanted};
+use super::ladder::Step;
 use super::load::{program_error, tracepoint};
-use super::{Hook, HookState, Precision, ProbeError};
+use super::{Hook, HookState, ProbeError};
 use crate::btf::Btf;
 
 /// Loads and attaches what this kernel and step need. A hook that is not
@@ -22,11 +23,11 @@ pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     kernel: &Btf,
     btf: &aya::Btf,
-    precision: Precision,
+    step: Step,
 ) -> Result<Vec<Hook>, ProbeError> {
     let mut hooks = PROGRAMS
         .iter()
-        .map(|program| plan(program, kernel, precision))
+        .map(|program| plan(program, kernel, step))
         .collect::<Result<Vec<Hook>, ProbeError>>()?;
     // Load all first: attaching is what costs the machine, so it is kept short.
     let mut loaded = load_all(ebpf, btf, &hooks)?;
@@ -46,8 +47,8 @@ pub(super) fn attach_all(
 }
 
 /// What is to become of a program: attached, or why not.
-fn plan(program: &Program, kernel: &Btf, precision: Precision) -> Result<Hook, ProbeError> {
-    let (state, reason) = if let Wanted::No(reason) = (program.wanted)(kernel, precision) {
+fn plan(program: &Program, kernel: &Btf, step: Step) -> Result<Hook, ProbeError> {
+    let (state, reason) = if let Wanted::No(reason) = (program.wanted)(kernel, step) {
         (HookState::NotNeeded, Some(reason.to_owned()))
     } else if kernel.has_typedef(&format!("btf_trace_{}", program.tracepoint)) {
         (HookState::Attached, None)

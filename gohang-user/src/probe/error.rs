@@ -34,6 +34,16 @@ pub enum ProbeError {
     /// The kernel has no such tracepoint.
     #[error("this kernel has no tracepoint {0}: gohang needs it")]
     NoTracepoint(&'static str),
+    /// The step of the ladder that was asked for cannot be had.
+    #[error(
+        "this kernel cannot do --throttle-source {wanted}: {reason}; without the option the most exact step that it can do is taken"
+    )]
+    ThrottleSource {
+        /// The step.
+        wanted: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The kernel refused the object's maps or its layout.
     #[error("the kernel refused the object's maps: {0}")]
     Maps(#[source] Box<aya::EbpfError>),

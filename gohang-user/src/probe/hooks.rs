@@ -1,8 +1,8 @@
 //! The probe set: every hook with what it is for.
 
-use gohang_common::config::throttle;
 use serde::{Deserialize, Serialize};
 
+use super::ladder::{Precision, Step};
 use crate::btf::Btf;
 
 /// State of a hook.
@@ -32,55 +32,6 @@ pub struct Hook {
     pub reason: Option<String>,
 }
 
-/// What "throttled" rests on; the same meaning on every step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    /// `task->throttled` (6.18 and later), per thread.
-    ThreadExact,
-    /// The run queue's throttle count at switches and wake-ups: a thread that
-    /// was already waiting when the group ran out, and the end of a park on
-    /// another CPU, are estimates.
-    SwitchPointEstimate,
-    /// This kernel has no CFS bandwidth control.
-    NoBandwidthControl,
-}
-
-impl Precision {
-    /// The step that this kernel's fields allow.
-    #[must_use]
-    pub fn of(offsets: &gohang_common::config::Offsets) -> Self {
-        use gohang_common::config::ABSENT;
-        if offsets.task_throttled != ABSENT {
-            Self::ThreadExact
-        } else if offsets.cfs_rq_throttle_count != ABSENT && offsets.task_cfs_rq != ABSENT {
-            Self::SwitchPointEstimate
-        } else {
-            Self::NoBandwidthControl
-        }
-    }
-
-    /// Its number in the object's settings.
-    #[must_use]
-    pub(super) fn setting(self) -> u32 {
-        match self {
-            Self::ThreadExact => throttle::THREAD_EXACT,
-            Self::SwitchPointEstimate => throttle::SWITCH_POINT,
-            Self::NoBandwidthControl => throttle::NONE,
-        }
-    }
-
-    /// Name as in every output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ThreadExact => "thread-exact",
-            Self::SwitchPointEstimate => "switch-point-estimate",
-            Self::NoBandwidthControl => "no-bandwidth-control",
-        }
-    }
-}
-
 /// A program of the object and the tracepoint that it hangs on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Program {
@@ -93,7 +44,7 @@ pub(super) struct Program {
     /// Whether gohang cannot work without it.
     pub required: bool,
     /// Whether this kernel and step need it.
-    pub wanted: fn(&Btf, Precision) -> Wanted,
+    pub wanted: fn(&Btf, Step) -> Wanted,
 }
 
 /// Whether a program is needed.
@@ -102,11 +53,11 @@ pub(super) enum Wanted {
     No(&'static str),
 }
 
-fn always(_: &Btf, _: Precision) -> Wanted {
+fn always(_: &Btf, _: Step) -> Wanted {
     Wanted::Yes
 }
 
-fn four_arguments(btf: &Btf, _: Precision) -> Wanted {
+fn four_arguments(btf: &Btf, _: Step) -> Wanted {
     if btf.typedef_func_params("btf_trace_sched_switch") == Some(4) {
         Wanted::Yes
     } else {
@@ -114,7 +65,7 @@ fn four_arguments(btf: &Btf, _: Precision) -> Wanted {
     }
 }
 
-fn three_arguments(btf: &Btf, _: Precision) -> Wanted {
+fn three_arguments(btf: &Btf, _: Step) -> Wanted {
     if btf.typedef_func_params("btf_trace_sched_switch") == Some(4) {
         Wanted::No("this kernel's sched_switch has a prev_state argument")
     } else {
@@ -122,11 +73,21 @@ fn three_arguments(btf: &Btf, _: Precision) -> Wanted {
     }
 }
 
-fn bandwidth(_: &Btf, precision: Precision) -> Wanted {
-    if precision == Precision::NoBandwidthControl {
+fn parks(_: &Btf, step: Step) -> Wanted {
+    if step.run_queues {
+        Wanted::No("tg_unthrottle_up tells it")
+    } else if step.precision == Precision::NoBandwidthControl {
         Wanted::No("this kernel has no CFS bandwidth control")
     } else {
         Wanted::Yes
+    }
+}
+
+fn overlay(_: &Btf, step: Step) -> Wanted {
+    if step.precision == Precision::CfsRqOverlay {
+        Wanted::Yes
+    } else {
+        Wanted::No("waits are not laid over run queues")
     }
 }
 
@@ -166,14 +127,21 @@ pub(super) const PROGRAMS: &[Program] = &[
         tracepoint: "hrtimer_expire_exit",
         used_for: "ends of parks on the refill timer's CPU",
         required: false,
-        wanted: bandwidth,
+        wanted: parks,
     },
     Program {
         name: "csd_function_exit",
         tracepoint: "csd_function_exit",
         used_for: "ends of parks on other CPUs",
         required: false,
-        wanted: bandwidth,
+        wanted: parks,
+    },
+    Program {
+        name: "sched_migrate_task",
+        tracepoint: "sched_migrate_task",
+        used_for: "waits that go on on another run queue",
+        required: true,
+        wanted: overlay,
     },
     Program {
         name: "sched_waking",

@@ -10,9 +10,11 @@ use gohang_common::config::{Offsets, Settings};
 use gohang_common::map::{GoOffsets, ProcessState, filter};
 
 use super::hooks::PROGRAMS;
+use super::ladder::{self, Step};
 use super::read::remove;
 use super::{
-    Filter, Hook, Precision, ProbeError, ProgramCost, attach, kernel_offsets, object, self_test,
+    Filter, Hook, HookState, Precision, ProbeError, ProgramCost, attach, kernel_offsets, object,
+    quota, self_test,
 };
 use crate::btf::{Btf, VMLINUX};
 
@@ -38,8 +40,17 @@ pub struct LoadOptions {
     pub max_threads: u32,
     /// The kernel's type information.
     pub btf: PathBuf,
+    /// The step of the ladder; without one the most exact that the kernel allows.
+    pub throttle: Option<Precision>,
     /// Another object than the embedded one (for tests).
     pub object: Option<PathBuf>,
+}
+
+impl LoadOptions {
+    /// A size that the kernel accepts.
+    fn ring_bytes(&self) -> u32 {
+        self.ring_bytes.max(4096).next_power_of_two()
+    }
 }
 
 impl Default for LoadOptions {
@@ -50,6 +61,7 @@ impl Default for LoadOptions {
             ring_bytes: RING_BYTES,
             max_threads: 16384,
             btf: VMLINUX.into(),
+            throttle: None,
             object: None,
         }
     }
@@ -60,7 +72,7 @@ pub struct Probe {
     pub(super) ebpf: Ebpf,
     filter: Filter,
     hooks: Vec<Hook>,
-    precision: Precision,
+    step: Step,
     attach_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -69,7 +81,7 @@ impl std::fmt::Debug for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probe")
             .field("hooks", &self.hooks)
-            .field("precision", &self.precision)
+            .field("precision", &self.step.precision)
             .finish_non_exhaustive()
     }
 }
@@ -83,7 +95,7 @@ pub(super) fn program_error(program: &'static str, error: &ProgramError) -> Prob
 }
 
 /// Why the kernel refused; the verifier's last lines where it spoke.
-fn refusal(error: &ProgramError) -> String {
+pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError {
             io_error,
@@ -144,23 +156,20 @@ where
     })
 }
 
-fn settings(
-    options: &LoadOptions,
-    kernel: &Btf,
-    precision: Precision,
-    ring_bytes: u32,
-) -> Settings {
+fn settings(options: &LoadOptions, kernel: &Btf, step: Step) -> Settings {
     // aya's own probe cannot tell for programs that need a target.
     let pt_regs = kernel.enum_value(Some("bpf_func_id"), "BPF_FUNC_task_pt_regs");
+    let (throttle, run_queues) = step.settings();
     Settings {
-        throttle: precision.setting(),
+        throttle,
         discover: u32::from(options.discover),
         has_task_pt_regs: u32::from(pt_regs.is_some()),
-        wake_bytes: ring_bytes / 4,
+        wake_bytes: options.ring_bytes() / 4,
         // x86_64 without FRED, which came after the helper (arch/x86/include/asm/thread_info.h).
         stack_padding: 0,
         stack_size: 16384,
         inherit: u32::from(options.inherit),
+        run_queues,
     }
 }
 
@@ -183,9 +192,9 @@ impl Probe {
     /// See [`ProbeError`]; a hook that is not required is only reported.
     pub fn new(options: &LoadOptions) -> Result<Self, ProbeError> {
         let begin = Instant::now();
-        let (kernel, aya_btf, loader) = read_types(&options.btf)?;
+        let (kernel, aya_btf, mut loader) = read_types(&options.btf)?;
         let offsets = kernel_offsets(&kernel)?;
-        let precision = Precision::of(&offsets);
+        let steps = ladder::steps(&offsets, options.throttle)?;
         let bytes = match &options.object {
             Some(path) => &std::fs::read(path).map_err(|source| ProbeError::ObjectFile {
                 path: path.clone(),
@@ -194,11 +203,14 @@ impl Probe {
             None => object::OBJECT,
         };
         object::check_abi(bytes)?;
-        let ring_bytes = options.ring_bytes.max(4096).next_power_of_two();
-        let settings = settings(options, &kernel, precision, ring_bytes);
-        let mut ebpf = create(loader, options, &offsets, &settings, &aya_btf, bytes)?;
-        self_test::run(&mut ebpf, &aya_btf)?;
-        let hooks = attach::attach_all(&mut ebpf, &kernel, &aya_btf, precision)?;
+        let settings: Vec<Settings> = steps
+            .iter()
+            .map(|step| settings(options, &kernel, *step))
+            .collect();
+        prepare(&mut loader, options, &offsets, &aya_btf);
+        let (mut ebpf, step, mut hooks) =
+            climb(&mut loader, &steps, &settings, &kernel, &aya_btf, bytes)?;
+        hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
         let filter = {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
             let blocks = array.len();
@@ -215,7 +227,7 @@ impl Probe {
             ebpf,
             filter,
             hooks,
-            precision,
+            step,
             attach_ns: begin.elapsed().as_nanos() as u64,
             logger,
         })
@@ -236,7 +248,13 @@ impl Probe {
     /// What "throttled" rests on.
     #[must_use]
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.step.precision
+    }
+
+    /// Whether spans of groups out of quota are measured.
+    #[must_use]
+    pub fn has_spans(&self) -> bool {
+        self.step.run_queues
     }
 
     /// How long loading and attaching took, ns.
@@ -315,18 +333,22 @@ impl Probe {
                     .map_err(|error| program_error(program.name, &error))?;
             }
         }
-        Ok(())
+        quota::unload(&mut self.ebpf)
+    }
+
+    /// Names of all programs.
+    fn names() -> impl Iterator<Item = &'static str> {
+        quota::programs().chain(PROGRAMS.iter().map(|program| program.name))
     }
 
     /// What each program cost so far (zeros unless the statistics are on).
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
-        PROGRAMS
-            .iter()
-            .filter_map(|program| {
-                let info = self.ebpf.program(program.name)?.info().ok()?;
+        Self::names()
+            .filter_map(|name| {
+                let info = self.ebpf.program(name)?.info().ok()?;
                 Some(ProgramCost {
-                    program: program.name.to_owned(),
+                    program: name.to_owned(),
                     runs: info.run_count(),
                     ns: info.run_time().as_nanos() as u64,
                 })
@@ -337,11 +359,10 @@ impl Probe {
     /// Instructions that the verifier looked at, by program.
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
-        PROGRAMS
-            .iter()
-            .filter_map(|program| {
-                let info = self.ebpf.program(program.name)?.info().ok()?;
-                Some((program.name, info.verified_instruction_count()))
+        Self::names()
+            .filter_map(|name| {
+                let info = self.ebpf.program(name)?.info().ok()?;
+                Some((name, info.verified_instruction_count()))
             })
             .collect()
     }
@@ -373,21 +394,60 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T, ProbeError
         .map_err(|_| ProbeError::Object("reading the kernel's types failed".to_owned()))
 }
 
-fn create<'a>(
-    mut loader: EbpfLoader<'a>,
+/// Tells the loader what is the same on every step.
+fn prepare<'a>(
+    loader: &mut EbpfLoader<'a>,
     options: &LoadOptions,
     offsets: &'a Offsets,
-    settings: &'a Settings,
     btf: &'a aya::Btf,
-    bytes: &[u8],
-) -> Result<Ebpf, ProbeError> {
+) {
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets, true)
-        .override_global("SETTINGS", settings, true)
-        .map_max_entries("RECORDS", options.ring_bytes.max(4096).next_power_of_two())
+        .map_max_entries("RECORDS", options.ring_bytes())
         .map_max_entries("THREADS", options.max_threads)
-        .map_max_entries("FILTER", PIDS / filter::BLOCK as u32)
-        .load(bytes)
-        .map_err(|error| ProbeError::Maps(Box::new(error)))
+        .map_max_entries("FILTER", PIDS / filter::BLOCK as u32);
+}
+
+/// Creates the maps for the first step whose hooks the kernel allows.
+fn climb<'a>(
+    loader: &mut EbpfLoader<'a>,
+    steps: &[Step],
+    settings: &'a [Settings],
+    kernel: &Btf,
+    btf: &aya::Btf,
+    bytes: &[u8],
+) -> Result<(Ebpf, Step, Vec<Hook>), ProbeError> {
+    let mut hooks = Vec::new();
+    let mut is_tested = false;
+    for (step, settings) in steps.iter().zip(settings) {
+        let mut ebpf = loader
+            .override_global("SETTINGS", settings, true)
+            .load(bytes)
+            .map_err(|error| ProbeError::Maps(Box::new(error)))?;
+        if !is_tested {
+            self_test::run(&mut ebpf, btf)?;
+            is_tested = true;
+        }
+        if step.run_queues {
+            let tried = quota::attach(&mut ebpf, kernel, btf)?;
+            hooks = tried.hooks;
+            if !tried.attached {
+                continue;
+            }
+        }
+        return Ok((ebpf, *step, hooks));
+    }
+    let reasons: Vec<String> = hooks
+        .iter()
+        .filter(|hook| hook.state == HookState::Refused || hook.state == HookState::Absent)
+        .map(|hook| {
+            let reason = hook.reason.as_deref().unwrap_or("refused");
+            format!("{}: {reason}", hook.hook)
+        })
+        .collect();
+    Err(ProbeError::ThrottleSource {
+        wanted: steps.last().map_or("", |step| step.precision.name()),
+        reason: reasons.join("; "),
+    })
 }

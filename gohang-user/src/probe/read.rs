@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap as StdHashMap};
 
 use aya::maps::{HashMap, PerCpuArray, PerCpuHashMap};
+use gohang_common::bandwidth::CfsRq;
 use gohang_common::counter::Counter;
 use gohang_common::hist;
 use gohang_common::map::{BucketKey, Moments, ProcessState, Summary, SummaryKey};
@@ -57,6 +58,9 @@ pub struct Pending {
     pub thread: Box<Thread>,
     /// The process's shared signal, if it is that one.
     pub shared: Option<ProcessState>,
+    /// The run queue that the thread waits on, if that is known to have been out
+    /// of quota.
+    pub queue: Option<Box<CfsRq>>,
 }
 
 /// Everything that the kernel side has added up.
@@ -64,6 +68,23 @@ pub struct Pending {
 pub struct Snapshot {
     /// By process and group (kernel id, 0 if unknown).
     pub owners: StdHashMap<(ProcessId, u64), OwnerSummary>,
+    /// Spans out of quota by group and by the group whose limit it was (kernel
+    /// ids, 0 if unknown).
+    pub spans: BTreeMap<(u64, u64), OwnerSummary>,
+}
+
+impl Snapshot {
+    /// Where a key's totals belong.
+    fn entry(&mut self, tgid: u32, start_ns: u64, cgroup_id: u64) -> &mut OwnerSummary {
+        if tgid == 0 {
+            return self.spans.entry((cgroup_id, start_ns)).or_default();
+        }
+        let id = ProcessId {
+            pid: tgid,
+            start_ns,
+        };
+        self.owners.entry((id, cgroup_id)).or_default()
+    }
 }
 
 fn bad(name: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
@@ -133,36 +154,29 @@ impl Probe {
     /// # Errors
     /// A map cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, ProbeError> {
-        let mut owners: StdHashMap<(ProcessId, u64), OwnerSummary> = StdHashMap::new();
+        let mut found = Snapshot::default();
         let summaries: PerCpuHashMap<_, SummaryKey, Summary> = map(&self.ebpf, "SUMMARIES")?;
         for entry in summaries.iter() {
             let (key, values) = entry.map_err(bad("SUMMARIES"))?;
-            let id = ProcessId {
-                pid: key.tgid,
-                start_ns: key.process_start_ns,
-            };
             let mut totals = Summary::default();
             for value in values.iter() {
                 add_summary(&mut totals, value);
             }
-            owners.entry((id, key.cgroup_id)).or_default().totals = totals;
+            found
+                .entry(key.tgid, key.process_start_ns, key.cgroup_id)
+                .totals = totals;
         }
         let buckets: HashMap<_, BucketKey, u64> = map(&self.ebpf, "BUCKETS")?;
         for entry in buckets.iter() {
             let (key, count) = entry.map_err(bad("BUCKETS"))?;
-            let id = ProcessId {
-                pid: key.tgid,
-                start_ns: key.process_start_ns,
-            };
             if usize::from(key.slot) < hist::SLOTS {
-                owners
-                    .entry((id, key.cgroup_id))
-                    .or_default()
+                found
+                    .entry(key.tgid, key.process_start_ns, key.cgroup_id)
                     .buckets
                     .insert((key.series, key.slot), count);
             }
         }
-        Ok(Snapshot { owners })
+        Ok(found)
     }
 
     /// Removes what is kept of these processes, which have ended.
@@ -227,19 +241,21 @@ impl Probe {
                 shared.insert(tgid, state);
             }
         }
+        let queues: HashMap<_, u64, CfsRq> = map(&self.ebpf, "CFS_RQS")?;
         let mut pending = Vec::new();
         for thread in threads {
-            if thread.private.sent_ns != 0 {
+            let mut add = |shared| {
                 pending.push(Pending {
                     thread: Box::new(thread),
-                    shared: None,
+                    shared,
+                    queue: queues.get(&thread.cfs_rq, 0).ok().map(Box::new),
                 });
+            };
+            if thread.private.sent_ns != 0 {
+                add(None);
             }
             if let Some(state) = shared.remove(&thread.tgid) {
-                pending.push(Pending {
-                    thread: Box::new(thread),
-                    shared: Some(state),
-                });
+                add(Some(state));
             }
         }
         Ok(pending)

@@ -1,13 +1,20 @@
 //! Episodes that are still pending, from the kernel side's state.
 
 use gohang_common::cause::{Component, Outcome, cause, sums};
+use gohang_common::thread::{Shared, state};
 
 use crate::event::{BlockedKinds, Episode, ProcessId};
 use crate::probe::Pending;
 
 /// The episode as far as it has come at `now_ns`.
 pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
-    let thread = &pending.thread;
+    let mut thread = *pending.thread;
+    if let Some(queue) = pending.queue.as_deref()
+        && thread.state == state::RUNNABLE
+    {
+        let sent_ns = pending.shared.map_or(0, |state| state.shared.sent_ns);
+        thread.look_at_queue(Some(queue), true, now_ns, Shared { sent_ns });
+    }
     let (account, sent) = match &pending.shared {
         Some(state) => (
             thread.shared_until(now_ns, state.shared.sent_ns),

@@ -48,6 +48,8 @@ pub struct Options {
     pub kernels: Vec<String>,
     /// All tests rather than the short form's.
     pub full: bool,
+    /// Instead of the short form's, the tests whose names contain one of these.
+    pub tests: Vec<String>,
     /// Only name kernels and tests.
     pub list: bool,
     /// Machines at a time.
@@ -75,7 +77,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let (gohang, suite) = programs(workspace, options)?;
     let all = output(Command::new(&suite).arg("--list"))?;
     let all: Vec<String> = all.lines().map(str::to_owned).collect();
-    let tests = selection::choose(&all, options.full)?;
+    let tests = selection::choose(&all, options.full, &options.tests)?;
     if options.list {
         for kernel in &chosen {
             println!("kernel {}", kernel.name);
@@ -105,7 +107,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         gohang: &gohang,
         suite: &suite,
         workloads: workloads.is_dir().then_some(workloads.as_path()),
-        tests: if options.full { &[] } else { &tests },
+        tests: &tests,
     })?;
     fs::write(&initramfs, archive)
         .with_context(|| format!("could not write {}", initramfs.display()))?;

@@ -20,11 +20,20 @@ const SHORT: [&str; 12] = [
     "throttle::episodes",
 ];
 
-/// The tests to run among `all`, in their order.
+/// The tests to run among `all`, in their order: the long form's, those whose names
+/// contain one of `parts`, or the short form's.
 ///
 /// # Errors
-/// When the short form names a test that is not there.
-pub fn choose(all: &[String], full: bool) -> Result<Vec<String>> {
+/// When the short form names a test that is not there, or no test has such a name.
+pub fn choose(all: &[String], full: bool, parts: &[String]) -> Result<Vec<String>> {
+    if !parts.is_empty() {
+        let named = |test: &&String| parts.iter().any(|part| test.contains(part));
+        let chosen: Vec<String> = all.iter().filter(named).cloned().collect();
+        if chosen.is_empty() {
+            bail!("no test's name contains {}", parts.join(" or "));
+        }
+        return Ok(chosen);
+    }
     if full {
         return Ok(all.to_vec());
     }
@@ -46,9 +55,12 @@ mod tests {
     fn the_short_form_is_a_part_of_the_long_one() {
         let mut all: Vec<String> = SHORT.iter().rev().map(|name| (*name).to_owned()).collect();
         all.push("life::soak".to_owned());
-        let short = choose(&all, false).expect("all there");
+        let short = choose(&all, false, &[]).expect("all there");
         assert_eq!(short, all[..SHORT.len()]);
-        assert_eq!(choose(&all, true).expect("all"), all);
-        assert!(choose(&all[1..], false).is_err());
+        assert_eq!(choose(&all, true, &[]).expect("all"), all);
+        assert!(choose(&all[1..], false, &[]).is_err());
+        let soak = choose(&all, false, &["soak".to_owned()]).expect("there");
+        assert_eq!(soak, ["life::soak"]);
+        assert!(choose(&all, false, &["nothing".to_owned()]).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use gohang::probe::Precision;
 
 /// `gohang trace`.
 #[derive(Debug, Args)]
@@ -69,6 +70,9 @@ pub struct SelectArgs {
 /// Options for tests and for doubt.
 #[derive(Debug, Args)]
 pub struct TuningArgs {
+    /// What "throttled" rests on; without it, the most exact that this kernel can do.
+    #[arg(long, value_name = "STEP", value_parser = throttle_source)]
+    pub throttle_source: Option<Precision>,
     /// Size of the ring buffer.
     #[arg(long, value_name = "BYTES", hide = true, default_value_t = gohang::probe::RING_BYTES, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub ring_bytes: u32,
@@ -84,6 +88,19 @@ pub struct TuningArgs {
     /// Print map entries and memory with every interval.
     #[arg(long, hide = true)]
     pub self_stats: bool,
+}
+
+/// A step of the ladder by its name.
+fn throttle_source(text: &str) -> Result<Precision, String> {
+    let steps = [
+        Precision::ThreadExact,
+        Precision::CfsRqOverlay,
+        Precision::SwitchPointEstimate,
+    ];
+    steps
+        .into_iter()
+        .find(|step| step.name() == text)
+        .ok_or_else(|| format!("give one of {}", steps.map(Precision::name).join(", ")))
 }
 
 /// Form of the output of `trace`.

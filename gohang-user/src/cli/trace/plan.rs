@@ -50,6 +50,7 @@ impl Plan {
             ring_bytes: args.tuning.ring_bytes,
             max_threads: args.tuning.max_threads,
             btf: args.tuning.btf.unwrap_or_else(|| VMLINUX.into()),
+            throttle: args.tuning.throttle_source,
             object: args.tuning.object,
             ..LoadOptions::default()
         };

@@ -223,6 +223,7 @@ impl Session {
             },
             hooks: &hooks,
             precision: self.live.probe().precision(),
+            has_spans: self.live.probe().has_spans(),
             attach_ns: self.live.probe().attach_ns(),
             snapshot,
             counters,

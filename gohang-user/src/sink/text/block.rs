@@ -9,7 +9,7 @@ use super::TextOptions;
 use super::histogram::histogram;
 use super::layout::{Align, Table, wrap};
 use crate::process::escape;
-use crate::report::{CauseShare, Distribution, Waits};
+use crate::report::{CauseShare, Distribution, Spans, Waits};
 use crate::sink::units::{duration, duration_or_dash, percent};
 
 /// Indent of what stands below a headline.
@@ -111,6 +111,22 @@ pub(super) fn stalls(stall: &Waits, options: &TextOptions) -> Vec<String> {
         options.style(),
     ));
     lines
+}
+
+/// Spans of the group itself: one line, with whose limit it was.
+pub(super) fn spans(spans: &Spans, options: &TextOptions) -> Vec<String> {
+    if spans.all.count == 0 {
+        return Vec::new();
+    }
+    let mut text = format!(
+        "the group itself, by CPU: {}",
+        waits(&spans.all, "times out of quota")
+    );
+    for owner in &spans.owners {
+        let path = owner.path.as_deref().unwrap_or("a group that is unknown");
+        text.push_str(&format!("; limit of {}: {}", escape(path), owner.count));
+    }
+    wrap(&text, "  ", INDENT + 2, options.width)
 }
 
 /// Run-queue waits: one line.

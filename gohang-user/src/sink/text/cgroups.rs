@@ -38,13 +38,8 @@ fn group_block(report: &Report, group: &Cgroup, options: &TextOptions) -> Vec<St
     ));
     lines.extend(block::delivery(&group.delivery, options));
     lines.extend(block::stalls(&group.stall, options));
-    if let Some(spans) = group.spans.as_ref().filter(|spans| spans.count > 0) {
-        let text = format!(
-            "the group itself: {} times out of quota, {} in all",
-            spans.count,
-            duration(spans.total_ns)
-        );
-        lines.extend(wrap(&text, "  ", block::INDENT + 2, options.width));
+    if let Some(spans) = &group.spans {
+        lines.extend(block::spans(spans, options));
     }
     lines.extend(block::runqueue(&group.runqueue, options));
     lines

@@ -95,6 +95,7 @@ pub fn report(report: &Report, options: &TextOptions) -> String {
 fn opening(report: &Report, options: &TextOptions) -> Vec<String> {
     let precision = match report.precision.as_str() {
         "thread-exact" => "time out of quota is exact".to_owned(),
+        "cfs-rq-overlay" => "time out of quota is exact (by run queue)".to_owned(),
         "switch-point-estimate" => "time out of quota is an estimate on this kernel".to_owned(),
         "no-bandwidth-control" => "this kernel has no CPU quotas".to_owned(),
         other => escape(other),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::Waits;
+use crate::report::{SpanOwner, Spans, Waits};
 use crate::sink::sample;
 
 fn plain(by: By, width: usize) -> TextOptions {
@@ -71,10 +71,17 @@ fn every_line_fits_and_nothing_harmful_passes() {
         .insert("odd\x1b".to_owned(), 1);
     hostile.cgroups[0].path = Some("/\x1b]0;x\x07".to_owned());
     hostile.cgroups[0].limit_owner = Some("/\x7f".to_owned());
-    hostile.cgroups[0].spans = Some(Waits {
-        count: 2,
-        total_ns: 5,
-        ..Waits::default()
+    hostile.cgroups[0].spans = Some(Spans {
+        all: Waits {
+            count: 2,
+            total_ns: 5,
+            ..Waits::default()
+        },
+        owners: vec![SpanOwner {
+            path: Some("/\x1bo".to_owned()),
+            count: 2,
+            ..SpanOwner::default()
+        }],
     });
     hostile.alerts[0].headline = "x\x1by".to_owned();
     hostile.alerts[0].rule = "r\x1b".to_owned();

@@ -1,0 +1,215 @@
+//! When a run queue of a group (a `cfs_rq`) was out of quota.
+//!
+//! Written under the run queue's lock by the hooks on `tg_throttle_down` and
+//! `tg_unthrottle_up`, of the queue itself and of its ancestors; read by every
+//! thread that waits on it. The sum up to now is one word, so that a reader
+//! without the lock never sees half of a change.
+
+use crate::thread::reload;
+
+/// Edges that a queue remembers; two make one time out of quota.
+pub const EDGES: usize = 8;
+
+/// In [`CfsRq::clock`]: out of quota now.
+const OUT: u64 = 1 << 63;
+
+/// One `cfs_rq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CfsRq {
+    /// Out of quota: [`OUT`], and what the time now must be reduced by to give
+    /// the sum. In quota: the sum. ns.
+    pub clock: u64,
+    /// Edges so far; an even number of them means "in quota".
+    pub edges: u64,
+    /// The last edges' times by `edges` modulo [`EDGES`], ns; the first is 0
+    /// for a queue that was out of quota before we looked.
+    pub at_ns: [u64; EDGES],
+    /// Kernel id of the group's cgroup.
+    pub cgroup_id: u64,
+    /// Kernel id of the cgroup whose limit ran out last, 0 if not known.
+    pub owner_id: u64,
+    /// 1 once a traced thread has waited on it.
+    pub watched: u64,
+}
+
+/// Out of quota since before we looked, as of the first edge that we see.
+pub const UNSEEN_CLOCK: u64 = OUT;
+
+impl CfsRq {
+    /// Time out of quota up to `now`, ns. Only differences mean something.
+    #[inline(always)]
+    #[must_use]
+    pub fn total_at(clock: u64, now: u64) -> u64 {
+        if clock & OUT != 0 {
+            now.wrapping_sub(clock & !OUT)
+        } else {
+            clock
+        }
+    }
+
+    /// Whether it is out of quota.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        reload(&self.clock) & OUT != 0
+    }
+
+    /// Quota runs out (`out`) or comes back at `now`. Returns false if it had
+    /// already.
+    #[inline(always)]
+    pub fn edge(&mut self, out: bool, now: u64) -> bool {
+        let clock = reload(&self.clock);
+        if (clock & OUT != 0) == out {
+            return false;
+        }
+        self.at_ns[self.edges as usize & (EDGES - 1)] = now;
+        self.edges = self.edges.wrapping_add(1);
+        let clock = if out {
+            OUT | now.wrapping_sub(clock) & !OUT
+        } else {
+            Self::total_at(clock, now)
+        };
+        // SAFETY: a field of a map value. One store: a reader may be there.
+        unsafe { core::ptr::write_volatile(&raw mut self.clock, clock) };
+        true
+    }
+
+    /// Time out of quota from `since` to `now`, ns, from the remembered edges;
+    /// [`crate::thread::UNKNOWN`] where they do not reach back so far.
+    #[inline(never)]
+    #[must_use]
+    pub fn out_since(&self, since: u64, now: u64) -> u64 {
+        let mut out = 0u64;
+        let mut end = now;
+        let mut is_out = self.is_out();
+        let edges = reload(&self.edges);
+        for back in 1..=EDGES as u64 {
+            if back > edges {
+                return out;
+            }
+            let at = reload(&self.at_ns[edges.wrapping_sub(back) as usize & (EDGES - 1)]);
+            let begin = if at > since { at } else { since };
+            if is_out && end > begin {
+                out += end - begin;
+            }
+            if at <= since {
+                return out;
+            }
+            end = at;
+            is_out = !is_out;
+        }
+        crate::thread::UNKNOWN
+    }
+
+    /// When quota first came back after `since`, ns; 0 if it did not, or if the
+    /// remembered edges do not reach back so far.
+    #[inline(never)]
+    #[must_use]
+    pub fn back_after(&self, since: u64) -> u64 {
+        let mut found = 0;
+        let mut is_back = !self.is_out();
+        let edges = reload(&self.edges);
+        for back in 1..=EDGES as u64 {
+            if back > edges {
+                return found;
+            }
+            let at = reload(&self.at_ns[edges.wrapping_sub(back) as usize & (EDGES - 1)]);
+            if at <= since {
+                return found;
+            }
+            if is_back {
+                found = at;
+            }
+            is_back = !is_back;
+        }
+        0
+    }
+}
+
+const _: () = {
+    assert!(size_of::<CfsRq>() == 8 * (5 + EDGES));
+    assert!(EDGES.is_power_of_two());
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thread::UNKNOWN;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_sum_grows_only_while_out() {
+        let mut queue = CfsRq::default();
+        assert!(!queue.edge(false, 50), "in quota from the start");
+        assert!(queue.edge(true, 100));
+        assert!(!queue.edge(true, 120), "an ancestor runs out as well");
+        assert_eq!(CfsRq::total_at(queue.clock, 130), 30);
+        assert!(queue.edge(false, 200));
+        assert_eq!(CfsRq::total_at(queue.clock, 1000), 100);
+        assert!(queue.edge(true, 1000));
+        assert_eq!(CfsRq::total_at(queue.clock, 1001), 101);
+    }
+
+    #[test]
+    fn out_from_before_we_looked() {
+        let mut queue = CfsRq {
+            clock: UNSEEN_CLOCK,
+            edges: 1,
+            ..CfsRq::default()
+        };
+        // A reader before the first edge took the time itself for the sum.
+        assert_eq!(CfsRq::total_at(UNSEEN_CLOCK, 700), 700);
+        assert!(queue.edge(false, 1000));
+        assert_eq!(CfsRq::total_at(queue.clock, 5000) - 700, 300);
+        assert_eq!(queue.out_since(700, 5000), 300);
+        assert_eq!(queue.back_after(700), 1000);
+    }
+
+    #[test]
+    fn more_edges_than_it_remembers() {
+        let mut queue = CfsRq::default();
+        for edge in 0..20 {
+            queue.edge(edge % 2 == 0, 100 * (edge + 1));
+        }
+        assert_eq!(queue.out_since(1350, 3000), 50 + 100 * 3);
+        assert_eq!(queue.out_since(1250, 3000), UNKNOWN);
+        assert_eq!(queue.back_after(1350), 1400);
+        assert_eq!(queue.back_after(1250), 0);
+    }
+
+    proptest! {
+        // The three ways to ask agree with a plain list of edges.
+        #[test]
+        fn agrees_with_a_list(
+            steps in proptest::collection::vec(1u64..1000, 0..30),
+            since in 0u64..10_000,
+            tail in 0u64..1000,
+        ) {
+            let mut queue = CfsRq::default();
+            let (mut list, mut now) = (Vec::new(), 0);
+            for (index, step) in steps.iter().enumerate() {
+                now += step;
+                queue.edge(index % 2 == 0, now);
+                list.push(now);
+            }
+            now += tail;
+            let since = since.min(now);
+            let out = |from: u64, to: u64| -> u64 {
+                list.chunks(2)
+                    .map(|pair| {
+                        let end = pair.get(1).copied().unwrap_or(now).min(to);
+                        end.saturating_sub(pair[0].max(from))
+                    })
+                    .sum()
+            };
+            prop_assert_eq!(CfsRq::total_at(queue.clock, now), out(0, now));
+            let remembered = list.len() <= EDGES || list[list.len() - EDGES] <= since;
+            let want = if remembered { out(since, now) } else { UNKNOWN };
+            prop_assert_eq!(queue.out_since(since, now), want);
+            let back = list.iter().skip(1).step_by(2).find(|at| **at > since);
+            let want = if remembered { back.copied().unwrap_or(0) } else { 0 };
+            prop_assert_eq!(queue.back_after(since), want);
+        }
+    }
+}

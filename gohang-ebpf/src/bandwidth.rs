@@ -1,0 +1,252 @@
+//! When groups are out of quota, by run queue: the overlay on what threads do.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, ProbeContext};
+use gohang_common::bandwidth::{CfsRq, EDGES, UNSEEN_CLOCK};
+use gohang_common::counter::Counter;
+use gohang_common::map::filter::FOREIGN;
+use gohang_common::map::{SummaryKey, series};
+use gohang_common::thread::{Thread, reload, state};
+
+use crate::emit;
+use crate::kernel::{MAX_RT_PRIO, Task, cgroup_id, load, offset, probe, setting};
+use crate::maps::{CFS_RQS, EMPTY_CFS_RQ};
+use crate::threads::{filtered, find, shared};
+
+/// Groups above a group that may be the one whose limit ran out. A limit further
+/// up is counted, and its owner not named.
+const MAX_DEPTH: u32 = 8;
+
+/// Whether the hooks on the quota of run queues are attached.
+#[inline(always)]
+fn is_on() -> bool {
+    setting!(run_queues) != 0
+}
+
+/// `tg_throttle_down(tg, rq)`: quota of the group or of one above it has run out.
+#[fentry(function = "tg_throttle_down")]
+pub fn tg_throttle_down(ctx: FEntryContext) -> i32 {
+    edge(ctx.arg(0), ctx.arg(1), true);
+    0
+}
+
+/// The same where fentry cannot be had.
+#[kprobe]
+pub fn tg_throttle_down_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(group), Some(rq)) = (ctx.arg(0), ctx.arg(1)) {
+        edge(group, rq, true);
+    }
+    0
+}
+
+/// `tg_unthrottle_up(tg, rq)`: it has come back.
+#[fentry(function = "tg_unthrottle_up")]
+pub fn tg_unthrottle_up(ctx: FEntryContext) -> i32 {
+    edge(ctx.arg(0), ctx.arg(1), false);
+    0
+}
+
+/// The same where fentry cannot be had.
+#[kprobe]
+pub fn tg_unthrottle_up_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(group), Some(rq)) = (ctx.arg(0), ctx.arg(1)) {
+        edge(group, rq, false);
+    }
+    0
+}
+
+/// The group's `cfs_rq` on a CPU, 0 if it cannot be told.
+#[inline(always)]
+fn cfs_rq_of(group: u64, cpu: u32) -> u64 {
+    let array = probe::<u64>(group, offset!(group_cfs_rq)).unwrap_or(0);
+    if array == 0 {
+        return 0;
+    }
+    probe(array, cpu * 8).unwrap_or(0)
+}
+
+/// The run queue's group, or one above it, runs out of quota or gets it back.
+/// Called before the kernel changes `throttle_count`.
+#[inline(never)]
+fn edge(group: u64, rq: u64, out: bool) {
+    let Some(cpu) = probe::<u32>(rq, offset!(rq_cpu)) else {
+        return;
+    };
+    let cfs_rq = cfs_rq_of(group, cpu);
+    let count = probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(-1);
+    // Only the first of nested limits takes it out, and only the last brings it
+    // back.
+    if count != i32::from(!out) {
+        return;
+    }
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let Some(queue) = queue_or_new(cfs_rq, group, out) else {
+        return;
+    };
+    if !queue.edge(out, now) {
+        return;
+    }
+    if out {
+        queue.owner_id = owner(group, cpu);
+        return;
+    }
+    if reload(&queue.watched) != 0 {
+        let began = queue.edges.wrapping_sub(2) as usize & (EDGES - 1);
+        let began_ns = reload(&queue.at_ns[began]);
+        if began_ns != 0 {
+            let key = SummaryKey {
+                process_start_ns: queue.owner_id,
+                cgroup_id: queue.cgroup_id,
+                tgid: 0,
+                pad: 0,
+            };
+            emit::add_value(&key, series::SPAN, now.wrapping_sub(began_ns));
+        }
+    }
+}
+
+/// Kernel id of the cgroup whose limit ran out: the nearest that has one and
+/// nothing left of it on this CPU. 0 if there is none.
+#[inline(always)]
+fn owner(group: u64, cpu: u32) -> u64 {
+    let mut at = group;
+    for _ in 0..MAX_DEPTH {
+        let cfs_rq = cfs_rq_of(at, cpu);
+        let limited = probe::<i32>(cfs_rq, offset!(cfs_rq_runtime_enabled)).unwrap_or(0);
+        let left = probe::<i64>(cfs_rq, offset!(cfs_rq_runtime_remaining)).unwrap_or(0);
+        if limited != 0 && left <= 0 {
+            return cgroup_id(at);
+        }
+        at = probe(at, offset!(group_parent)).unwrap_or(0);
+        if at == 0 {
+            break;
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn queue(cfs_rq: u64) -> Option<&'static mut CfsRq> {
+    // SAFETY: map values stay valid while the program runs; the hooks above
+    // alone write it, under the run queue's lock, but for `watched`.
+    CFS_RQS
+        .get_ptr_mut(cfs_rq)
+        .map(|queue| unsafe { &mut *queue })
+}
+
+/// The queue's state, made if need be. One that comes back without having been
+/// seen to go was out of quota before we looked.
+#[inline(always)]
+fn queue_or_new(cfs_rq: u64, group: u64, out: bool) -> Option<&'static mut CfsRq> {
+    if let Some(found) = queue(cfs_rq) {
+        return Some(found);
+    }
+    let empty = EMPTY_CFS_RQ.get(0)?;
+    let _ = CFS_RQS.insert(cfs_rq, empty, 1);
+    let Some(new) = queue(cfs_rq) else {
+        emit::count(Counter::RunQueuesFull);
+        return None;
+    };
+    new.cgroup_id = cgroup_id(group);
+    if !out {
+        new.clock = UNSEEN_CLOCK;
+        new.edges = 1;
+    }
+    Some(new)
+}
+
+/// The thread becomes runnable at `now`, on the run queue that its task names.
+#[inline(always)]
+pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
+    if is_on() && reload(&thread.state) != state::ON_CPU {
+        let cfs_rq: Task = load(task, offset!(task_cfs_rq));
+        let rt = load::<i32>(task, offset!(task_prio)) < MAX_RT_PRIO;
+        wait_on(thread, if rt { 0 } else { cfs_rq as u64 }, now);
+    }
+}
+
+#[inline(never)]
+fn wait_on(thread: &mut Thread, cfs_rq: u64, now: u64) {
+    let mut before = 0;
+    if let Some(queue) = queue(cfs_rq) {
+        queue.watched = 1;
+        before = CfsRq::total_at(reload(&queue.clock), now);
+    } else if is_out_unseen(cfs_rq) {
+        before = now;
+    }
+    thread.wait_on(cfs_rq, before);
+}
+
+/// Whether a queue that no hook has told of is out of quota: then it has been
+/// since before we looked.
+#[inline(always)]
+fn is_out_unseen(cfs_rq: u64) -> bool {
+    cfs_rq != 0 && probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(0) > 0
+}
+
+/// The thread gets a CPU at `now`.
+#[inline(always)]
+pub fn end_wait(thread: &mut Thread, task: Task, now: u64) {
+    if !is_on() {
+        return;
+    }
+    // Real-time and sched_ext tasks are on no `cfs_rq`, whatever their entity says.
+    // An int before 6.12 and a char since: the low byte tells.
+    let fair = load::<u8>(task, offset!(task_on_cfs_rq)) != 0;
+    let cfs_rq: Task = load(task, offset!(task_cfs_rq));
+    if fair {
+        look(thread, cfs_rq as u64, now);
+    }
+}
+
+#[inline(never)]
+fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
+    let waited_on = reload(&thread.cfs_rq);
+    if reload(&thread.state) == state::PARKED {
+        if let Some(queue) = queue(waited_on) {
+            thread.unpark_by_queue(queue);
+        }
+        return;
+    }
+    if reload(&thread.state) == state::ON_CPU {
+        return;
+    }
+    let same = waited_on == cfs_rq;
+    let shared = shared(thread.tgid);
+    if let Some(queue) = queue(cfs_rq) {
+        thread.look_at_queue(Some(queue), same, now, shared);
+    } else if is_out_unseen(cfs_rq) {
+        thread.look_at_queue(None, same, now, shared);
+    }
+}
+
+/// `sched_migrate_task(p, dest_cpu)`: one that waits goes on waiting elsewhere.
+#[btf_tracepoint(function = "sched_migrate_task")]
+pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+    let task: Task = ctx.arg(0);
+    if filtered(load(task, offset!(task_tgid))) == FOREIGN {
+        return 0;
+    }
+    let Some(thread) = find(task as u64) else {
+        return 0;
+    };
+    if reload(&thread.state) != state::RUNNABLE {
+        return 0;
+    }
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let old = reload(&thread.cfs_rq);
+    look(thread, old, now);
+    thread.migrate(now, shared(thread.tgid));
+    let group: Task = load(task, offset!(task_group));
+    let new = if old == 0 {
+        0
+    } else {
+        cfs_rq_of(group as u64, ctx.arg(1))
+    };
+    wait_on(thread, new, now);
+    emit::count_anomalies(&ctx, thread);
+    0
+}
