@@ -68,8 +68,12 @@ pub struct Offsets {
     pub group_cgroup: u32,
     /// `task_group.parent`.
     pub group_parent: u32,
-    /// `task_group.cfs_rq`, an array of pointers; else [`ABSENT`].
+    /// `task_group.cfs_rq`, [`ABSENT`] without group scheduling.
     pub group_cfs_rq: u32,
+    /// 1 if that is a per-CPU pointer (7.x), 0 if it is an array of pointers.
+    pub group_cfs_rq_percpu: u32,
+    /// `rq.idle`.
+    pub rq_idle: u32,
     /// `cgroup.kn`.
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
@@ -140,6 +144,8 @@ impl Offsets {
         group_cgroup: ABSENT,
         group_parent: ABSENT,
         group_cfs_rq: ABSENT,
+        group_cfs_rq_percpu: 0,
+        rq_idle: ABSENT,
         cgroup_kn: ABSENT,
         kn_id: ABSENT,
         cfs_rq_throttle_count: ABSENT,

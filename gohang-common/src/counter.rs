@@ -63,6 +63,8 @@ counters! {
     CoalesceUnmatched = "coalesce_unmatched",
     /// Impossible: out of quota for longer than was waited.
     OutTooLong = "out_too_long",
+    /// Impossible: what should be a group's run queue on a CPU belongs to another.
+    RunQueueMismatch = "run_queue_mismatch",
     /// Impossible: a stamp lies before the one that it must follow.
     ClockBackwards = "clock_backwards",
 }

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, ProbeContext};
 use gohang_common::bandwidth::{CfsRq, EDGES, UNSEEN_CLOCK};
+use gohang_common::config::throttle;
 use gohang_common::counter::Counter;
 use gohang_common::map::filter::FOREIGN;
 use gohang_common::map::{SummaryKey, series};
@@ -56,24 +57,61 @@ pub fn tg_unthrottle_up_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The group's `cfs_rq` on a CPU, 0 if it cannot be told.
-#[inline(always)]
-fn cfs_rq_of(group: u64, cpu: u32) -> u64 {
-    let array = probe::<u64>(group, offset!(group_cfs_rq)).unwrap_or(0);
-    if array == 0 {
-        return 0;
+/// A CPU, as its groups' run queues are found.
+#[derive(Clone, Copy)]
+struct Cpu {
+    /// What is added to an array of pointers, or to a per-CPU pointer.
+    add: u64,
+}
+
+impl Cpu {
+    /// The one with this number, on kernels with an array of pointers.
+    #[inline(always)]
+    fn numbered(cpu: u32) -> Self {
+        Self {
+            add: u64::from(cpu) * 8,
+        }
     }
-    probe(array, cpu * 8).unwrap_or(0)
+
+    /// The one that this `rq` is of.
+    #[inline(always)]
+    fn of(rq: u64) -> Option<Self> {
+        if offset!(group_cfs_rq_percpu) == 0 {
+            return Some(Self::numbered(probe(rq, offset!(rq_cpu))?));
+        }
+        // The idle thread's own run queue is its group's on this CPU: the
+        // difference is what the kernel adds to a per-CPU pointer.
+        let idle = probe::<u64>(rq, offset!(rq_idle))?;
+        let cfs_rq = probe::<u64>(idle, offset!(task_cfs_rq))?;
+        let group = probe::<u64>(idle, offset!(task_group))?;
+        let pointer = probe::<u64>(group, offset!(group_cfs_rq))?;
+        Some(Self {
+            add: cfs_rq.wrapping_sub(pointer),
+        })
+    }
+
+    /// The group's `cfs_rq` there, 0 if it cannot be told.
+    #[inline(always)]
+    fn cfs_rq(self, group: u64) -> u64 {
+        let pointer = probe::<u64>(group, offset!(group_cfs_rq)).unwrap_or(0);
+        let at = pointer.wrapping_add(self.add);
+        if offset!(group_cfs_rq_percpu) != 0 {
+            return at;
+        }
+        probe(at, 0).unwrap_or(0)
+    }
 }
 
 /// The run queue's group, or one above it, runs out of quota or gets it back.
 /// Called before the kernel changes `throttle_count`.
 #[inline(never)]
 fn edge(group: u64, rq: u64, out: bool) {
-    let Some(cpu) = probe::<u32>(rq, offset!(rq_cpu)) else {
+    let Some(cpu) = Cpu::of(rq) else { return };
+    let cfs_rq = cpu.cfs_rq(group);
+    if probe::<u64>(cfs_rq, offset!(cfs_rq_rq)) != Some(rq) {
+        emit::count(Counter::RunQueueMismatch);
         return;
-    };
-    let cfs_rq = cfs_rq_of(group, cpu);
+    }
     let count = probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(-1);
     // Only the first of nested limits takes it out, and only the last brings it
     // back.
@@ -110,10 +148,10 @@ fn edge(group: u64, rq: u64, out: bool) {
 /// Kernel id of the cgroup whose limit ran out: the nearest that has one and
 /// nothing left of it on this CPU. 0 if there is none.
 #[inline(always)]
-fn owner(group: u64, cpu: u32) -> u64 {
+fn owner(group: u64, cpu: Cpu) -> u64 {
     let mut at = group;
     for _ in 0..MAX_DEPTH {
-        let cfs_rq = cfs_rq_of(at, cpu);
+        let cfs_rq = cpu.cfs_rq(at);
         let limited = probe::<i32>(cfs_rq, offset!(cfs_rq_runtime_enabled)).unwrap_or(0);
         let left = probe::<i64>(cfs_rq, offset!(cfs_rq_runtime_remaining)).unwrap_or(0);
         if limited != 0 && left <= 0 {
@@ -210,7 +248,9 @@ fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
         }
         return;
     }
-    if reload(&thread.state) == state::ON_CPU {
+    // Where the kernel parks threads one by one, one that is not parked waits for
+    // a CPU, whatever its queue's quota.
+    if setting!(throttle) != throttle::OVERLAY || reload(&thread.state) == state::ON_CPU {
         return;
     }
     let same = waited_on == cfs_rq;
@@ -241,10 +281,12 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     look(thread, old, now);
     thread.migrate(now, shared(thread.tgid));
     let group: Task = load(task, offset!(task_group));
-    let new = if old == 0 {
+    // A per-CPU pointer cannot be followed from the number alone: what the queue
+    // remembers must do then.
+    let new = if old == 0 || offset!(group_cfs_rq_percpu) != 0 {
         0
     } else {
-        cfs_rq_of(group as u64, ctx.arg(1))
+        Cpu::numbered(ctx.arg(1)).cfs_rq(group as u64)
     };
     wait_on(thread, new, now);
     emit::count_anomalies(&ctx, thread);

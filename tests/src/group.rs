@@ -174,6 +174,35 @@ impl Group {
         Ok(group)
     }
 
+    /// Sets the quota, or removes it.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn set_quota(&self, quota_us: Option<u64>, period_us: u64) -> Result<()> {
+        match (self.version, quota_us) {
+            (Version::V1, Some(quota)) => self.write("cpu.cfs_quota_us", &quota.to_string()),
+            (Version::V1, None) => self.write("cpu.cfs_quota_us", "-1"),
+            (Version::V2, Some(quota)) => self.write("cpu.max", &format!("{quota} {period_us}")),
+            (Version::V2, None) => self.write("cpu.max", &format!("max {period_us}")),
+        }
+    }
+
+    /// Lets the group save up so much; false where the kernel has no burst.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn set_burst(&self, burst_us: u64) -> Result<bool> {
+        let file = match self.version {
+            Version::V1 => "cpu.cfs_burst_us",
+            Version::V2 => "cpu.max.burst",
+        };
+        if !self.path.join(file).exists() {
+            return Ok(false);
+        }
+        self.write(file, &burst_us.to_string())?;
+        Ok(true)
+    }
+
     fn write(&self, file: &str, text: &str) -> Result<()> {
         write(&self.path.join(file), text)
     }

@@ -197,6 +197,19 @@ pub fn note_interrupts() -> io::Result<fn() -> bool> {
     Ok(|| COME.load(Ordering::Relaxed))
 }
 
+/// Lets the calling thread's timers expire when they are due (a nanosecond of slack, not 50 us).
+pub fn no_timer_slack() {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
+}
+
+/// Whether the process's main thread is scheduled as a real-time thread.
+pub fn is_real_time(pid: i32) -> bool {
+    // SAFETY: no pointers are passed.
+    let policy = unsafe { libc::sched_getscheduler(pid) };
+    policy == libc::SCHED_RR || policy == libc::SCHED_FIFO
+}
+
 /// Asks for real-time scheduling of the calling thread, or failing that the best nice value.
 /// Round robin: two such threads tied to one CPU must not lock each other out.
 pub fn raise_priority() {

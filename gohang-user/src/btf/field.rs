@@ -25,6 +25,8 @@ pub struct Field {
     /// Bytes to read to get all of it. Of a bitfield: those that its bits touch, not
     /// the declared type's.
     pub size: u32,
+    /// Whether it is a pointer to a pointer.
+    pub to_pointer: bool,
 }
 
 /// A member found, counted from the struct searched.
@@ -175,6 +177,14 @@ impl Btf {
             bit_offset += u64::from(offset);
             bits = Some(int_bits);
         }
+        let mut to_pointer = false;
+        if let Some(pointer) = self
+            .resolve(member.type_id)?
+            .filter(|ty| ty.kind == kind::PTR)
+        {
+            let target = self.resolve(pointer.size_or_type)?;
+            to_pointer = target.is_some_and(|ty| ty.kind == kind::PTR);
+        }
         let bit_offset_in_byte = (bit_offset % 8) as u8;
         let byte_offset =
             u32::try_from(bit_offset / 8).map_err(|_| malformed("lies past 4 GiB"))?;
@@ -185,6 +195,7 @@ impl Btf {
                 bit_offset_in_byte,
                 bit_size: None,
                 size,
+                to_pointer,
             }),
             Some(bits) if bits == 0 || bits > 64 || u32::from(bits).div_ceil(8) > size => {
                 Err(malformed(&format!("is a bitfield of {bits} bits")))
@@ -194,6 +205,7 @@ impl Btf {
                 bit_offset_in_byte,
                 bit_size: Some(bits),
                 size: (u32::from(bit_offset_in_byte) + u32::from(bits)).div_ceil(8),
+                to_pointer: false,
             }),
         }
     }

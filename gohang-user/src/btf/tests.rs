@@ -16,6 +16,7 @@ fn bytes(byte_offset: u32, size: u32) -> Field {
         bit_offset_in_byte: 0,
         bit_size: None,
         size,
+        to_pointer: false,
     }
 }
 
@@ -25,6 +26,7 @@ fn bits(byte_offset: u32, bit_offset_in_byte: u8, bits: u8, size: u32) -> Field 
         bit_offset_in_byte,
         bit_size: Some(bits),
         size,
+        to_pointer: false,
     }
 }
 

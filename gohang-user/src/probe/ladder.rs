@@ -74,7 +74,14 @@ pub(super) fn steps(offsets: &Offsets, wanted: Option<Precision>) -> Result<Vec<
     };
     let has = |fields: &[u32]| !fields.contains(&ABSENT);
     let counts = has(&[offsets.cfs_rq_throttle_count, offsets.task_cfs_rq]);
-    let hooks = counts && has(&[offsets.group_cfs_rq, offsets.group_parent, offsets.rq_cpu]);
+    let hooks = counts
+        && has(&[
+            offsets.group_cfs_rq,
+            offsets.group_parent,
+            offsets.cfs_rq_rq,
+            offsets.rq_cpu,
+            offsets.rq_idle,
+        ]);
     let flag = has(&[offsets.task_throttled]);
     let missing = |wanted: Precision, reason: &str| {
         Err(ProbeError::ThrottleSource {
@@ -119,7 +126,9 @@ mod tests {
             task_cfs_rq: at(counts),
             group_cfs_rq: at(groups),
             group_parent: at(groups),
+            cfs_rq_rq: at(groups),
             rq_cpu: at(groups),
+            rq_idle: at(groups),
             ..Offsets::UNSET
         }
     }

@@ -58,6 +58,11 @@ pub fn kernel_offsets(btf: &Btf) -> Result<Offsets, ProbeError> {
         group_cgroup: optional("task_group", "css.cgroup"),
         group_parent: optional("task_group", "parent"),
         group_cfs_rq: optional("task_group", "cfs_rq"),
+        group_cfs_rq_percpu: u32::from(
+            btf.field("task_group", "cfs_rq")
+                .is_ok_and(|field| !field.to_pointer),
+        ),
+        rq_idle: optional("rq", "idle"),
         cgroup_kn: field("cgroup", "kn")?,
         kn_id: field("kernfs_node", "id")?,
         cfs_rq_throttle_count: optional("cfs_rq", "throttle_count"),

@@ -43,6 +43,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "sleep" => work::sleep(&o),
         "mask" => work::mask(&o),
         "onoff" => work::on_off(&o),
+        "late" => work::late(),
         "ignore" => fate::ignore(&o),
         "default" => fate::default(&o),
         "signalfd" => fate::signalfd(&o),

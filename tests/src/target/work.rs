@@ -183,6 +183,33 @@ pub fn mask(o: &Options) -> Result<()> {
     })
 }
 
+/// `late`: waits for a byte of input, then sleeps for 7 ms at a time until the input closes, and
+/// says how many naps that were and how much later than asked for it woke in all.
+pub fn late() -> Result<()> {
+    const NAP_NS: u64 = 7_000_000;
+    // Without slack of the timer, which would count as lateness.
+    sys::no_timer_slack();
+    super::ready();
+    super::wait_for_go();
+    let stop = Arc::new(AtomicBool::new(false));
+    let closed = Arc::clone(&stop);
+    let watch = std::thread::spawn(move || {
+        super::wait_for_go();
+        closed.store(true, Ordering::Relaxed);
+    });
+    let (mut naps, mut late_ns) = (0u64, 0u64);
+    while !stop.load(Ordering::Relaxed) {
+        let until = sys::mono_ns() + NAP_NS;
+        sys::sleep_until_ns(until);
+        late_ns += sys::mono_ns().saturating_sub(until);
+        naps += 1;
+    }
+    let _ = watch.join();
+    println!("naps {naps}");
+    println!("late {late_ns}");
+    Ok(())
+}
+
 /// `onoff`: workers that spin for `on_us` and sleep for `off_us` in turn.
 pub fn on_off(o: &Options) -> Result<()> {
     let on_ns = o.get("on_us", 3_000u64)? * 1_000;

@@ -171,7 +171,7 @@ fn own_handler(settings: &Settings, report: &mut Report) -> Result<()> {
             masked.len()
         ));
         ensure!(
-            waits >= 500,
+            waits >= 150,
             "the scene made {waits} waits of {all} episodes"
         );
         ensure!(masked.is_empty(), "e.g. {:?}", masked.first());

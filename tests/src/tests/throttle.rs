@@ -1,66 +1,132 @@
-//! Throttled time against the kernel's own count for a group of one busy thread.
+//! Throttled time against the kernel's own count for a group of one run queue.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 
 use crate::actor::{Sends, Target, pause_ms};
 use crate::group::Group;
 use crate::product::Gohang;
-use crate::run::{Report, Settings, Test};
+use crate::run::{Report, Settings, Test, skip};
 use crate::stage::wait_senders;
 use crate::stream::{self, Stream};
 
 /// At least so many throttled periods.
 const PERIODS: u64 = 50;
 
+/// For how long the threads work, ms: enough for so many periods of 100 ms.
+const WORK_MS: u64 = 6_000;
+
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
+    let test = |name, body| Test { name, body };
     vec![
-        Test {
-            name: "throttle::stall",
-            body: stall,
-        },
-        Test {
-            name: "throttle::episodes",
-            body: episodes,
-        },
+        test("throttle::stall", stall),
+        test("throttle::episodes", episodes),
+        test("throttle::two_threads", two_threads),
+        test("throttle::woken_sleeper", woken_sleeper),
+        test("throttle::parent", parent),
+        test("throttle::changed", changed),
+        test("throttle::burst", burst),
+        test("throttle::group_removed", group_removed),
+        test("throttle::real_time", real_time),
     ]
 }
 
-/// One busy thread under 20/100 ms for six seconds, its start and end inside the trace, so that
-/// both counts are of the same interval; what the caller does meanwhile, then the trace and the
-/// growth of the group's throttled time in nanoseconds.
-fn busy_thread(
+/// A target whose threads work on one CPU, so that their group has one run queue, from the
+/// moment they are told to until they have worked long enough; its main thread stays asleep.
+struct Busy<'a> {
+    /// Whose `cpu.stat` counts.
+    group: &'a Group,
+    target: Target,
+    before: (u64, u64),
+}
+
+/// What both sides counted of the same interval.
+#[derive(Debug)]
+struct Counted {
+    pid: u32,
+    /// The product's stall time, all threads, ns.
+    stall_ns: u64,
+    /// Throttled time of the group's run queue, ns.
+    truth_ns: u64,
+    /// In how many periods it ran out.
+    periods: u64,
+}
+
+impl<'a> Busy<'a> {
+    /// In `inside`, or in the group that counts.
+    fn start(group: &'a Group, inside: Option<&Group>, options: &[&str]) -> Result<Self> {
+        let work = format!("work_ms={WORK_MS}");
+        let mut all = vec!["wait=1", &work];
+        all.extend(options);
+        Ok(Self {
+            group,
+            target: Target::start("spin", &all, Some(inside.unwrap_or(group)))?,
+            before: (0, 0),
+        })
+    }
+
+    fn count(&self) -> Result<(u64, u64)> {
+        Ok((self.group.throttled_ns()?, self.group.throttled_periods()?))
+    }
+}
+
+/// Traces the targets from before their work begins until it is over, so that both counts are
+/// of the same interval; `meanwhile` runs once they work.
+fn trace(
     settings: &Settings,
-    report: &mut Report,
-    meanwhile: impl Fn(&Target) -> Result<()>,
-) -> Result<(Stream, u32, u64)> {
-    let gohang = settings.gohang()?;
-    let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
-    // On one CPU, so that the group has one run queue; the main thread stays asleep.
-    let options = ["wait=1", "work_ms=6000", "cpu=1"];
-    let mut target = Target::start("spin", &options, Some(&group))?;
-    let pid = target.pid.to_string();
-    let args = ["trace", "-o", "jsonl", "--events", "--non-go", "-p", &pid];
-    let mut gohang = Gohang::spawn(gohang, &args.map(str::to_owned))?;
+    busy: &mut [Busy<'_>],
+    meanwhile: impl FnOnce(&[Busy<'_>]) -> Result<()>,
+) -> Result<(Stream, Vec<Counted>)> {
+    let pids: Vec<String> = busy.iter().map(|b| b.target.pid.to_string()).collect();
+    let pids = pids.join(",");
+    let args = ["trace", "-o", "jsonl", "--events", "--non-go", "-p", &pids];
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
     gohang.wait_ready()?;
-    let before = (group.throttled_ns()?, group.throttled_periods()?);
-    target.actor.go()?;
-    target.actor.expect("ready")?;
-    target.workers = crate::actor::workers(target.pid)?;
-    meanwhile(&target)?;
-    let grown = (
-        group.throttled_ns()? - before.0,
-        group.throttled_periods()? - before.1,
-    );
+    for one in busy.iter_mut() {
+        one.before = one.count()?;
+    }
+    for one in busy.iter_mut() {
+        one.target.actor.go()?;
+        one.target.actor.expect("ready")?;
+        one.target.workers = crate::actor::workers(one.target.pid)?;
+    }
+    let end = std::time::Instant::now() + Duration::from_millis(WORK_MS + 400);
+    meanwhile(busy)?;
+    std::thread::sleep(end.saturating_duration_since(std::time::Instant::now()));
+    let after: Vec<(u64, u64)> = busy.iter().map(Busy::count).collect::<Result<_>>()?;
     let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
-    let pid = u32::try_from(target.pid)?;
-    drop(target);
+    let counted = busy
+        .iter()
+        .zip(after)
+        .map(|(one, after)| {
+            let pid = u32::try_from(one.target.pid)?;
+            Ok(Counted {
+                pid,
+                stall_ns: stream::number(stream.process(pid)?, "/stall/total_ns")?,
+                truth_ns: after.0 - one.before.0,
+                periods: after.1 - one.before.1,
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok((stream, counted))
+}
+
+/// Within 1 % of `threads` times what the kernel counted for their run queue, over enough
+/// periods.
+fn agrees(what: &str, counted: &Counted, threads: u64, report: &mut Report) -> Result<()> {
+    let Counted {
+        stall_ns,
+        truth_ns,
+        periods,
+        ..
+    } = counted;
     report.note(format!(
-        "cpu.stat: throttled {} ns in {} periods",
-        grown.0, grown.1
+        "{what}: cpu.stat throttled {truth_ns} ns in {periods} periods"
     ));
-    ensure!(grown.1 >= PERIODS, "only {} periods", grown.1);
-    Ok((stream, pid, grown.0))
+    ensure!(*periods >= PERIODS, "{what}: only {periods} periods");
+    within_one_percent(what, *stall_ns, truth_ns * threads, report)
 }
 
 fn within_one_percent(what: &str, ours: u64, truth: u64, report: &mut Report) -> Result<()> {
@@ -70,31 +136,242 @@ fn within_one_percent(what: &str, ours: u64, truth: u64, report: &mut Report) ->
     Ok(())
 }
 
-/// The process's stall time.
+/// One busy thread alone in its group, at three quotas side by side.
 fn stall(settings: &Settings, report: &mut Report) -> Result<()> {
-    let (stream, pid, truth) = busy_thread(settings, report, |_| {
-        pause_ms(6_400);
-        Ok(())
-    })?;
-    let ours = stream::number(stream.process(pid)?, "/stall/total_ns")?;
-    within_one_percent("stall", ours, truth, report)
+    let h = settings.hierarchy()?;
+    let quotas = [("10 %", 10_000, "cpu=1"), ("50 %", 50_000, "cpu=1")];
+    let groups = quotas.map(|(_, quota, _)| Group::new(&h, Some((quota, 100_000))));
+    let groups = groups.into_iter().collect::<Result<Vec<Group>>>()?;
+    let mut busy = groups
+        .iter()
+        .zip(quotas)
+        .map(|(group, (_, _, cpu))| Busy::start(group, None, &[cpu]))
+        .collect::<Result<Vec<Busy<'_>>>>()?;
+    let (_, counted) = trace(settings, &mut busy, |_| Ok(()))?;
+    drop(busy);
+    for (counted, (what, ..)) in counted.iter().zip(quotas) {
+        agrees(what, counted, 1, report)?;
+    }
+    // By itself: what is left of a period is short, and others would take it.
+    let group = Group::new(&h, Some((90_000, 100_000)))?;
+    let mut busy = [Busy::start(&group, None, &["cpu=1"])?];
+    let (_, counted) = trace(settings, &mut busy, |_| Ok(()))?;
+    drop(busy);
+    agrees("90 %", &counted[0], 1, report)
 }
 
 /// The sum of the episodes' throttled components, with a signal pending all but always: one is
 /// sent every 50 us, so that of each park of 80 ms at most that is not covered.
 fn episodes(settings: &Settings, report: &mut Report) -> Result<()> {
-    let (stream, pid, truth) = busy_thread(settings, report, |target| {
-        wait_senders(vec![Sends::to_workers(50, 6_300).start(target, None)?])?;
-        pause_ms(100);
-        Ok(())
+    let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
+    let mut busy = [Busy::start(&group, None, &["cpu=1"])?];
+    let (stream, counted) = trace(settings, &mut busy, |busy| {
+        let sends = Sends::to_workers(50, WORK_MS + 300);
+        wait_senders(vec![sends.start(&busy[0].target, None)?]).map(drop)
     })?;
-    let lines = stream.lines.iter().filter(|l| l.pid == pid);
+    drop(busy);
+    let counted = &counted[0];
+    agrees("stall", counted, 1, report)?;
+    let lines = stream.lines.iter().filter(|l| l.pid == counted.pid);
     let sum: u64 = lines.clone().map(|l| l.throttled_ns).sum();
-    let told = stream::number(stream.process(pid)?, "/causes/throttled/total_ns")?;
+    let told = stream::number(stream.process(counted.pid)?, "/causes/throttled/total_ns")?;
     ensure!(
         told == sum,
         "causes.throttled.total_ns is {told}, the episodes add up to {sum}"
     );
     report.note(format!("{} episodes", lines.count()));
-    within_one_percent("episodes", sum, truth, report)
+    within_one_percent("episodes", sum, counted.truth_ns, report)
+}
+
+/// Two threads on one CPU in one group: when it runs out of quota, one of them is waiting on
+/// the run queue. Both are out of quota for as long as the queue is.
+fn two_threads(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
+    let mut busy = [Busy::start(&group, None, &["cpu=1", "threads=2"])?];
+    let (_, counted) = trace(settings, &mut busy, |_| Ok(()))?;
+    drop(busy);
+    agrees("two threads", &counted[0], 2, report)
+}
+
+/// A thread that sleeps for most of the time, woken again and again while another one of its
+/// group has used up the quota: each wait ends with the quota's return. What it is late by,
+/// as it tells itself, is what gohang says that it waited.
+fn woken_sleeper(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
+    let mut spinner = Busy::start(&group, None, &["cpu=1"])?;
+    let sleeper = Target::start("late", &["cpu=1"], Some(&group))?;
+    let pids = sleeper.pid.to_string();
+    let args = ["trace", "-o", "json", "--non-go", "-p", &pids];
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
+    gohang.wait_ready()?;
+    spinner.target.actor.go()?;
+    spinner.target.actor.expect("ready")?;
+    let mut sleeper = sleeper;
+    sleeper.actor.go()?;
+    pause_ms(WORK_MS);
+    sleeper.actor.close_input();
+    let naps = sleeper.actor.expect_number("naps")?;
+    let late_ns = sleeper.actor.expect_number("late")?;
+    let out = gohang.interrupt()?;
+    let end: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    let stall = stream::number(&end, "/processes/0/stall/total_ns")?;
+    let wait = stream::number(&end, "/processes/0/runqueue/total_ns")?;
+    let count = stream::number(&end, "/processes/0/stall/count")?;
+    drop((spinner, sleeper));
+    report.note(format!(
+        "{naps} naps, late by {late_ns} ns; {count} stalls of {stall} ns, run queue {wait} ns"
+    ));
+    ensure!(count >= PERIODS, "only {count} stalls");
+    ensure!(
+        stall >= 9 * wait,
+        "woken into a group out of quota, it waited for a CPU"
+    );
+    within_one_percent("stall and run queue", stall + wait, late_ns, report)
+}
+
+/// The quota is the parent's; the child's own `cpu.stat` says nothing of it.
+fn parent(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((30_000, 100_000)))?;
+    let child = group.child(None)?;
+    let mut busy = [Busy::start(&group, Some(&child), &["cpu=1"])?];
+    let (stream, counted) = trace(settings, &mut busy, |_| Ok(()))?;
+    drop(busy);
+    agrees("quota of the parent", &counted[0], 1, report)?;
+    let of_child = group
+        .path()
+        .file_name()
+        .context("a name")?
+        .to_string_lossy();
+    let found = stream.end["cgroups"]
+        .as_array()
+        .and_then(|all| {
+            all.iter()
+                .find(|g| g["path"].as_str().is_some_and(|p| p.ends_with("/child")))
+        })
+        .with_context(|| format!("no group below {of_child}: {}", stream.end["cgroups"]))?;
+    ensure!(
+        found["limit_owner"]
+            .as_str()
+            .is_some_and(|owner| owner.ends_with(&*of_child))
+            && found["quota_ns"] == 30_000_000
+            && found["period_ns"] == 100_000_000,
+        "limit: {found}"
+    );
+    let spans = &found["spans"];
+    if spans.is_null() {
+        report.note("spans: not measured on this step");
+        return Ok(());
+    }
+    report.note(format!("spans: {} by {}", spans["count"], spans["owners"]));
+    ensure!(
+        spans["owners"][0]["path"] == found["limit_owner"],
+        "spans: {spans}"
+    );
+    within_one_percent(
+        "spans",
+        stream::number(spans, "/total_ns")?,
+        counted[0].truth_ns,
+        report,
+    )
+}
+
+/// The quota is changed, removed and set again while the thread runs.
+fn changed(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((10_000, 100_000)))?;
+    let mut busy = [Busy::start(&group, None, &["cpu=1"])?];
+    let (_, counted) = trace(settings, &mut busy, |_| {
+        for quota in [Some(30_000), Some(5_000), None, Some(20_000), Some(8_000)] {
+            pause_ms(950);
+            group.set_quota(quota, 100_000)?;
+        }
+        Ok(())
+    })?;
+    drop(busy);
+    let counted = &counted[0];
+    report.note(format!(
+        "cpu.stat throttled {} ns in {} periods",
+        counted.truth_ns, counted.periods
+    ));
+    within_one_percent("changed quota", counted.stall_ns, counted.truth_ns, report)
+}
+
+/// A burst lets a group save up.
+fn burst(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((30_000, 100_000)))?;
+    if !group.set_burst(20_000)? {
+        return Err(skip("this kernel has no burst"));
+    }
+    let mut busy = [Busy::start(&group, None, &["cpu=1"])?];
+    let (_, counted) = trace(settings, &mut busy, |_| Ok(()))?;
+    drop(busy);
+    agrees("with a burst", &counted[0], 1, report)
+}
+
+/// The group is removed while it is traced: what was measured stays, under its path.
+fn group_removed(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
+    let name = group.path().to_string_lossy().into_owned();
+    let mut target = Target::start("spin", &["cpu=1"], Some(&group))?;
+    let pid = target.pid.to_string();
+    let args = ["trace", "-o", "json", "--non-go", "-d", "4s", "-p", &pid];
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
+    gohang.wait_ready()?;
+    pause_ms(1_000);
+    target.actor.close_input();
+    target.actor.wait()?;
+    drop(target);
+    drop(group);
+    ensure!(
+        !std::path::Path::new(&name).exists(),
+        "{name} is still there"
+    );
+    let out = gohang.wait(Duration::from_secs(10))?;
+    ensure!(
+        out.status.success(),
+        "{}: {}",
+        out.status,
+        out.stderr_line()
+    );
+    let end: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    let stall = stream::number(&end, "/processes/0/stall/total_ns")?;
+    let path = end["cgroups"][0]["path"]
+        .as_str()
+        .unwrap_or("none")
+        .to_owned();
+    report.note(format!("stall {stall} ns in {path}, which is gone"));
+    ensure!(
+        stall > 500_000_000,
+        "it was out of quota for {stall} ns only"
+    );
+    ensure!(name.ends_with(&path), "the group is told as {path}");
+    Ok(())
+}
+
+/// A real-time thread is not under CFS quota: what it waits for, or is held back by the
+/// real-time limit, is no time out of quota, whatever its group is.
+fn real_time(settings: &Settings, report: &mut Report) -> Result<()> {
+    let group = Group::new(&settings.hierarchy()?, Some((10_000, 100_000)))?;
+    // The other one keeps the group out of quota.
+    let crowd = Target::start("spin", &["cpu=1"], Some(&group))?;
+    let options = ["cpu=1", "first=1", "on_us=2000", "off_us=3000"];
+    let target = Target::start("onoff", &options, Some(&group))?;
+    if !crate::sys::is_real_time(target.pid) {
+        return Err(skip("a new group has no real-time share here"));
+    }
+    let pids = target.pid.to_string();
+    let args = ["trace", "-o", "json", "--non-go", "-d", "3s", "-p", &pids];
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
+    gohang.wait_ready()?;
+    let out = gohang.wait(Duration::from_secs(15))?;
+    drop((target, crowd));
+    let end: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    let running = stream::number(&end, "/processes/0/running_ns")?;
+    let stall = stream::number(&end, "/processes/0/stall/total_ns")?;
+    report.note(format!("ran {running} ns, out of quota {stall} ns"));
+    ensure!(running > 600_000_000, "it ran for {running} ns only");
+    ensure!(
+        stall == 0,
+        "a real-time thread is out of quota for {stall} ns"
+    );
+    Ok(())
 }
