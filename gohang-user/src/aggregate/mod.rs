@@ -1,13 +1,15 @@
 //! Folds events and the kernel side's totals into a report.
 
+mod groups;
 mod histogram;
 mod process;
 mod report;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use groups::Groups;
 pub use histogram::Histogram;
-pub use report::{Context, Groups, loss};
+pub use report::{Context, loss};
 
 use process::ProcessData;
 

@@ -7,14 +7,14 @@ use gohang_common::counter::Counter;
 use gohang_common::map::series;
 
 use super::process::{self, ProcessData, ThreadData};
-use super::{Aggregate, Histogram};
+use super::{Aggregate, Groups, Histogram};
 use crate::event::ProcessId;
 use crate::probe::{Counters, Hook, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::escape;
 use crate::report::{
-    Alert, CauseShare, Cgroup, Clock, Limit, Loss, Machine, Process, Report, SCHEMA_VERSION, Thread,
+    Alert, CauseShare, Cgroup, Clock, Loss, Machine, Process, Report, SCHEMA_VERSION, Thread,
 };
-use crate::source::{GroupFacts, Taken};
+use crate::source::Taken;
 
 /// What the report needs beside the aggregate.
 #[derive(Debug)]
@@ -43,25 +43,6 @@ pub struct Context<'a> {
     pub machine: Option<Machine>,
     /// Alerts, most important first.
     pub alerts: Vec<Alert>,
-}
-
-/// The groups that the report tells of, looked up by the caller.
-pub trait Groups {
-    /// The process's groups as of now; none if it has ended.
-    fn of_process(&mut self, pid: u32) -> Option<GroupFacts>;
-    /// Path and tightest limit of a group by its kernel id.
-    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>);
-}
-
-impl Groups for crate::source::Enricher {
-    fn of_process(&mut self, pid: u32) -> Option<GroupFacts> {
-        let facts = self.group(pid);
-        facts.cgroup.is_some().then_some(facts)
-    }
-
-    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
-        self.group_by_id(id)
-    }
 }
 
 /// The loss identity from both sides' counters.

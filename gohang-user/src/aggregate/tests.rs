@@ -5,8 +5,8 @@ use gohang_common::counter::Counter;
 use gohang_common::hist;
 use gohang_common::map::{Moments, Summary, series};
 
-use super::report::{Context, Groups};
 use super::*;
+use super::{Context, Groups};
 use crate::event::{BlockedKinds, Process};
 use crate::probe::{Counters, Precision};
 use crate::report::{Clock, Limit, Moment};
@@ -21,6 +21,10 @@ impl Groups for NoGroups {
 
     fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
         (Some(format!("/group{id}")), None)
+    }
+
+    fn path(&mut self, _id: u64) -> Option<String> {
+        None
     }
 }
 

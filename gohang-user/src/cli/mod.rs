@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
+pub mod report;
 mod trace;
 mod version;
 

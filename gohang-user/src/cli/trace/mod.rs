@@ -1,10 +1,8 @@
 //! `gohang trace`.
 
 pub mod args;
-mod output;
 mod plan;
 mod session;
-mod writer;
 
 use std::io::Write as _;
 
@@ -33,7 +31,7 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     check_pids(&proc, &plan.selection).map_err(Failure::usage)?;
     check_machine(&proc)?;
     // Before anything is attached: a file that cannot be written costs nothing.
-    let writer = plan.open_output()?;
+    let writer = plan.display.open_output()?;
     let stats = plan
         .stats
         .then(StatsGuard::enable)

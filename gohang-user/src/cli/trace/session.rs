@@ -4,9 +4,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use gohang::aggregate::{Aggregate, Context, loss};
-use gohang::alert::Book;
-use gohang::event::{Episode, Event};
+use gohang::aggregate::{Context, loss};
 use gohang::privilege;
 use gohang::process::{CpuTimes, ProcRoot};
 use gohang::report::{Clock, Machine, Moment, Report};
@@ -15,10 +13,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use super::super::report::Flow;
 use super::super::{Exit, Failure};
-use super::output::Output;
 use super::plan::Plan;
-use super::writer::Writer;
 
 /// How often the ring is drained when it does not fill up before.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -31,11 +28,8 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 pub(super) struct Session {
     plan: Plan,
     live: Live,
-    aggregate: Aggregate,
-    book: Book,
-    output: Output,
+    flow: Flow,
     items: Vec<Item>,
-    start: Moment,
     cpu: Option<Vec<CpuTimes>>,
     proc: ProcRoot,
 }
@@ -59,18 +53,6 @@ fn moment() -> Moment {
     }
 }
 
-/// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
-fn wall(start: Moment) -> impl Fn(u64) -> String {
-    move |mono_ns| {
-        let wall_ns = start
-            .wall_ns
-            .wrapping_add(mono_ns)
-            .wrapping_sub(start.mono_ns);
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
-        humantime::format_rfc3339_millis(time).to_string()
-    }
-}
-
 impl Session {
     /// Opens the window, traces until told to end, prints the report.
     pub async fn run(
@@ -83,19 +65,16 @@ impl Session {
         let ring = readiness(live.ring_fd()?)?;
         let proc = ProcRoot::default();
         let mut session = Self {
-            output: Output::new(&plan, Writer::new(writer)?),
-            book: Book::new(plan.thresholds),
-            aggregate: Aggregate::default(),
+            flow: Flow::new(&plan.display, writer)?,
             items: Vec::new(),
-            start: Moment::default(),
             cpu: proc.cpu_times().ok(),
             plan,
             live,
             proc,
         };
-        session.start = moment();
-        session.start.mono_ns = session.live.open().map_err(Failure::unable)?;
-        session.output.begin(session.start.mono_ns);
+        let mut start = moment();
+        start.mono_ns = session.live.open().map_err(Failure::unable)?;
+        session.flow.begin(start);
         super::announce();
 
         let now = Instant::now();
@@ -127,7 +106,7 @@ impl Session {
                 _ = interrupted.recv() => break,
                 _ = terminated.recv() => break,
             }
-            if session.output.is_closed() {
+            if session.flow.is_closed() {
                 break;
             }
             // Given processes that have all ended: nothing more can come.
@@ -144,39 +123,19 @@ impl Session {
         let mut items = std::mem::take(&mut self.items);
         self.live.drain(&mut items)?;
         for item in items.drain(..) {
-            self.aggregate.take(&item);
-            match &item {
-                Item::Event(Event::Episode(episode)) => {
-                    self.raise(episode);
-                    if self.plan.events {
-                        let path = episode
-                            .cgroup_id
-                            .and_then(|id| self.live.enricher().path_by_id(id));
-                        self.output.episode(episode, path.as_deref());
-                    }
-                }
-                Item::Foreign(id) => self.book.forget(*id),
-                Item::Event(Event::Process(_)) | Item::Found(_) | Item::Ended(_) => {}
-            }
+            self.flow.take(&item, self.live.enricher());
         }
         self.items = items;
-        self.output.flush();
+        self.flow.flush();
         Ok(())
-    }
-
-    /// Tells what the rules find in an episode.
-    fn raise(&mut self, episode: &Episode) {
-        for raised in self.book.look(episode, &wall(self.start)) {
-            self.output.alert(&raised.0);
-        }
     }
 
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
         for episode in self.live.pending(monotonic_ns())? {
-            self.raise(&episode);
+            self.flow.raise(&episode);
         }
-        self.output.flush();
+        self.flow.flush();
         Ok(())
     }
 
@@ -184,8 +143,7 @@ impl Session {
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
         let report = self.report(moment(), Vec::new())?;
-        self.output.interval(report)?;
-        self.output.flush();
+        self.flow.interval(report)?;
         if self.plan.self_stats {
             self.print_self_stats()?;
         }
@@ -218,7 +176,7 @@ impl Session {
         let context = Context {
             kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
             clock: Clock {
-                start: self.start,
+                start: self.flow.start(),
                 end,
             },
             hooks: &hooks,
@@ -227,12 +185,12 @@ impl Session {
             snapshot,
             counters,
             taken: self.live.taken(),
-            output_dropped: self.output.dropped(),
+            output_dropped: self.flow.dropped(),
             costs,
             machine: self.machine(),
-            alerts: self.book.alerts(&wall(self.start)),
+            alerts: self.flow.alerts(),
         };
-        Ok(self.aggregate.report(context, self.live.enricher()))
+        Ok(self.flow.report(context, self.live.enricher()))
     }
 
     /// CPU time that went elsewhere since the start.
@@ -261,19 +219,9 @@ impl Session {
         let end = moment();
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
-        self.aggregate.pending_at_end(&pending);
-        for episode in &pending {
-            self.raise(episode);
-            if self.plan.events {
-                let path = episode
-                    .cgroup_id
-                    .and_then(|id| self.live.enricher().path_by_id(id));
-                self.output.episode(episode, path.as_deref());
-            }
-        }
-        self.output.flush();
+        self.flow.pending_at_end(&pending, self.live.enricher());
         let report = self.report(end, costs)?;
-        self.output.end(&report)
+        self.flow.end(&report)
     }
 
     /// Drains until everything that was submitted has arrived.

@@ -14,11 +14,11 @@ use gohang::sink::{json, jsonl, loss};
 
 use super::super::{Exit, Failure};
 use super::args::{By, Output as Form};
-use super::plan::Plan;
+use super::display::Display;
 use super::writer::{Sent, Writer};
 
-/// The output of a trace.
-pub(super) struct Output {
+/// What a command prints.
+pub struct Output {
     form: Form,
     text: TextOptions,
     terminal: bool,
@@ -53,10 +53,10 @@ fn terminal_size() -> Option<TerminalSize> {
 }
 
 impl Output {
-    pub fn new(plan: &Plan, writer: Writer) -> Self {
-        let terminal = plan.to_stdout() && io::stdout().is_terminal();
+    pub fn new(display: &Display, writer: Writer) -> Self {
+        let terminal = display.to_stdout() && io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let by = match plan.by {
+        let by = match display.by {
             By::Process => text::By::Process,
             By::Thread => text::By::Thread,
             By::Cgroup => text::By::Cgroup,
@@ -66,12 +66,12 @@ impl Output {
             .flatten()
             .map(|size| size.columns);
         Self {
-            form: plan.output,
+            form: display.form,
             text: TextOptions {
                 by,
                 colour,
                 width: layout::usable_width(columns),
-                slow_ns: plan.thresholds.slow.as_nanos() as u64,
+                slow_ns: display.thresholds.slow.as_nanos() as u64,
             },
             terminal,
             writer: Some(writer),
