@@ -7,7 +7,7 @@ mod report;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use groups::Groups;
+pub use groups::{Groups, Remembering};
 pub use histogram::Histogram;
 pub use report::{Context, loss};
 
@@ -39,10 +39,9 @@ impl Aggregate {
                 self.entry(episode.process).episode(episode);
             }
             Item::Event(Event::Process(record)) => {
-                if record.event == ProcessEvent::Exit
-                    && let Some(data) = self.processes.get_mut(&record.id)
-                {
-                    data.ended_ns = Some(record.at_ns);
+                let known = self.processes.contains_key(&record.id) || self.is_rounded(&record.id);
+                if record.event == ProcessEvent::Exit && known {
+                    self.entry(record.id).ended_ns = Some(record.at_ns);
                     self.current.remove(&record.id.pid);
                 }
             }

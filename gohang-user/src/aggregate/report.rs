@@ -15,6 +15,7 @@ use crate::report::{
     Alert, CauseShare, Cgroup, Clock, Loss, Machine, Process, Report, SCHEMA_VERSION, Thread,
 };
 use crate::source::Taken;
+use crate::source::recording::{Begin, Totals};
 
 /// What the report needs beside the aggregate.
 #[derive(Debug)]
@@ -43,6 +44,31 @@ pub struct Context<'a> {
     pub machine: Option<Machine>,
     /// Alerts, most important first.
     pub alerts: Vec<Alert>,
+}
+
+impl<'a> Context<'a> {
+    /// From what is known at the begin and the totals as of some moment; no
+    /// output dropped, no alerts.
+    #[must_use]
+    pub fn new(begin: &'a Begin, totals: Totals, taken: Taken) -> Self {
+        Self {
+            kernel: begin.kernel.clone(),
+            clock: Clock {
+                start: begin.start,
+                end: totals.at,
+            },
+            hooks: &begin.hooks,
+            precision: begin.precision,
+            attach_ns: begin.attach_ns,
+            snapshot: totals.snapshot,
+            counters: totals.counters,
+            taken,
+            output_dropped: 0,
+            costs: totals.costs,
+            machine: totals.machine,
+            alerts: Vec::new(),
+        }
+    }
 }
 
 /// The loss identity from both sides' counters.

@@ -83,11 +83,13 @@ mod tests {
             let text = String::from_utf8(completions(*shell)).expect("UTF-8");
             for word in [
                 "trace",
+                "replay",
                 "demo",
                 "doctor",
                 "compare",
                 "completions",
                 "threshold",
+                "record",
             ] {
                 assert!(text.contains(word), "{shell}: {word}");
             }
@@ -102,6 +104,7 @@ mod tests {
             ".SH NAME",
             ".SH DESCRIPTION",
             ".SH GOHANG TRACE",
+            ".SH GOHANG REPLAY",
             ".SH GOHANG COMPARE",
             ".SH GOHANG VERSION",
             ".SS OPTIONS",

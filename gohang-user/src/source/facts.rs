@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
 use crate::process::ProcRoot;
 use crate::report::Limit;
 
 /// What is known of a process.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Process id, root PID namespace.
     pub pid: u32,
@@ -34,7 +36,7 @@ pub struct Facts {
 }
 
 /// What is known of a process's groups.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupFacts {
     /// Membership: the path in /proc/PID/cgroup.
     pub cgroup: Option<String>,

@@ -9,8 +9,9 @@ use aya::maps::{MapData, RingBuf};
 use gohang_common::map::GoOffsets;
 
 use super::facts::{Enricher, Facts, monotonic_ns};
+use super::recording::Recorder;
 use super::select::Selection;
-use super::{Item, Source, Taken, pending};
+use super::{Item, Source, SourceError, Taken, pending};
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
 use crate::golang::{FoundGo, Inspector};
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
@@ -74,6 +75,13 @@ pub struct Live {
     ended: Vec<ProcessId>,
     harvested: Instant,
     rescanned: Instant,
+    recorder: Option<Recorder>,
+}
+
+/// A record and, for a recording, its bytes.
+struct Arrived {
+    event: Event,
+    raw: Option<Vec<u8>>,
 }
 
 struct Ring(RingBuf<MapData>);
@@ -156,6 +164,7 @@ impl Live {
             ended: Vec::new(),
             harvested: Instant::now(),
             rescanned: Instant::now(),
+            recorder: None,
         };
         live.scan()?;
         Ok(live)
@@ -169,6 +178,16 @@ impl Live {
         let now = monotonic_ns();
         self.probe.open_window(now)?;
         Ok(now)
+    }
+
+    /// Records everything from here on. Begin before the first drain.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// The recording, if there is one.
+    pub fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
     }
 
     /// Processes traced now.
@@ -357,43 +376,69 @@ impl Live {
         Ok(())
     }
 
-    fn take_records(&mut self) -> (Vec<Event>, BTreeMap<String, u64>) {
-        let mut events = Vec::new();
+    /// Takes every record off the ring before any is looked at: looking takes
+    /// longer.
+    fn take_records(&mut self) -> (Vec<Arrived>, BTreeMap<String, u64>) {
+        let mut arrived = Vec::new();
         let mut rejected = BTreeMap::new();
         while let Some(record) = self.ring.0.next() {
             self.taken.received += 1;
             match decode(&record) {
                 Ok(event) => {
                     self.taken.decoded += 1;
-                    events.push(event);
+                    let raw = self.recorder.is_some().then(|| record.to_vec());
+                    arrived.push(Arrived { event, raw });
                 }
                 Err(error) => {
                     self.taken.rejected += 1;
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record(&record, true);
+                    }
                     *rejected.entry(error.to_string()).or_insert(0) += 1;
                 }
             }
         }
-        (events, rejected)
+        (arrived, rejected)
+    }
+
+    fn record_items(&mut self, items: &[Item]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.items(items);
+        }
     }
 }
 
 impl Source for Live {
-    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), SourceError> {
+        let first = into.len();
         into.append(&mut self.found);
-        let (events, rejected) = self.take_records();
+        self.record_items(&into[first..]);
+        let (arrived, rejected) = self.take_records();
         for (reason, count) in rejected {
             log::warn!("{count} records rejected: {reason}");
         }
-        for event in events {
-            match &event {
-                Event::Process(record) => self.life(record, into)?,
-                // Written before the decision that its process is foreign.
-                Event::Episode(episode) if !self.traced.contains(&episode.process.pid) => continue,
-                Event::Episode(_) => {}
+        for Arrived { event, raw } in arrived {
+            let first = into.len();
+            let traced = match &event {
+                Event::Process(record) => {
+                    self.life(record, into)?;
+                    true
+                }
+                // Else written before the decision that its process is foreign.
+                Event::Episode(episode) => self.traced.contains(&episode.process.pid),
+            };
+            self.record_items(&into[first..]);
+            if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
+                recorder.group_of(&event, &mut self.enricher);
+                recorder.record(&raw, traced);
             }
-            into.push(Item::Event(event));
+            if traced {
+                into.push(Item::Event(event));
+            }
         }
+        let first = into.len();
         self.harvest(into)?;
+        self.record_items(&into[first..]);
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();
             self.scan()?;
@@ -402,15 +447,15 @@ impl Source for Live {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Snapshot, ProbeError> {
-        self.probe.snapshot()
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
+        Ok(self.probe.snapshot()?)
     }
 
-    fn counters(&mut self) -> Result<Counters, ProbeError> {
-        self.probe.counters()
+    fn counters(&mut self) -> Result<Counters, SourceError> {
+        Ok(self.probe.counters()?)
     }
 
-    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, ProbeError> {
+    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, SourceError> {
         let pending = self.probe.pending()?;
         Ok(pending
             .iter()

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::Book;
 use gohang::event::{Episode, Event};
-use gohang::report::{Alert, Moment, Report};
-use gohang::source::Item;
+use gohang::report::{Moment, Report};
+use gohang::source::recording::{Begin, Totals};
+use gohang::source::{Item, Taken};
 
 use super::super::{Exit, Failure};
 use super::display::Display;
@@ -36,12 +37,17 @@ fn wall(start: Moment) -> impl Fn(u64) -> String {
 }
 
 impl Flow {
-    /// Nothing seen yet; what is printed goes to `writer`.
-    pub fn new(display: &Display, writer: Box<dyn Write + Send>) -> io::Result<Self> {
+    /// Nothing seen yet; what is printed goes to `writer`, and what a slow
+    /// reader does not take is dropped, or with `patient` waited for.
+    pub fn new(
+        display: &Display,
+        writer: Box<dyn Write + Send>,
+        patient: bool,
+    ) -> io::Result<Self> {
         Ok(Self {
             aggregate: Aggregate::default(),
             book: Book::new(display.thresholds),
-            output: Output::new(display, Writer::new(writer)?),
+            output: Output::new(display, Writer::new(writer)?, patient),
             events: display.events,
             start: Moment::default(),
         })
@@ -51,11 +57,6 @@ impl Flow {
     pub fn begin(&mut self, start: Moment) {
         self.start = start;
         self.output.begin(start.mono_ns);
-    }
-
-    /// When the window opened.
-    pub fn start(&self) -> Moment {
-        self.start
     }
 
     /// Whether the reader is gone.
@@ -105,18 +106,19 @@ impl Flow {
         self.output.flush();
     }
 
-    /// Alerts so far, most important first.
-    pub fn alerts(&self) -> Vec<Alert> {
-        self.book.alerts(&wall(self.start))
-    }
-
-    /// Episodes that could not be written.
-    pub fn dropped(&self) -> u64 {
-        self.output.dropped()
-    }
-
-    /// The report as of now.
-    pub fn report(&mut self, context: Context<'_>, groups: &mut dyn Groups) -> Report {
+    /// The report as of the totals.
+    pub fn report(
+        &mut self,
+        begin: &Begin,
+        totals: Totals,
+        taken: Taken,
+        groups: &mut dyn Groups,
+    ) -> Report {
+        let context = Context {
+            output_dropped: self.output.dropped(),
+            alerts: self.book.alerts(&wall(self.start)),
+            ..Context::new(begin, totals, taken)
+        };
         self.aggregate.report(context, groups)
     }
 
@@ -127,8 +129,9 @@ impl Flow {
         Ok(())
     }
 
-    /// Prints the report, the last thing.
-    pub fn end(self, report: &Report) -> Result<Exit, Failure> {
-        self.output.end(report)
+    /// Prints the report, the last thing. Of an incomplete one, what need not
+    /// add up is not called broken.
+    pub fn end(self, report: &Report, complete: bool) -> Result<Exit, Failure> {
+        self.output.end(report, complete)
     }
 }

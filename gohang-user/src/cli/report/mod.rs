@@ -9,3 +9,4 @@ mod writer;
 
 pub(super) use display::Display;
 pub(super) use flow::Flow;
+pub(super) use writer::Writer;

@@ -18,6 +18,9 @@ pub struct TraceArgs {
     pub interval: Option<Duration>,
     #[command(flatten)]
     pub display: DisplayArgs,
+    /// Keep a recording of the run, for `gohang replay`.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Report what the kernel programs cost (turns the kernel's BPF run-time
     /// statistics on while tracing).
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `gohang trace`.
 
 pub mod args;
+mod keep;
 mod plan;
 mod session;
 
@@ -12,6 +13,7 @@ use gohang::process::ProcRoot;
 use gohang::source::{Live, LiveOptions, check_pids};
 
 use self::args::TraceArgs;
+use self::keep::Place;
 use self::plan::Plan;
 use self::session::Session;
 use super::{Exit, Failure};
@@ -32,6 +34,7 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     check_machine(&proc)?;
     // Before anything is attached: a file that cannot be written costs nothing.
     let writer = plan.display.open_output()?;
+    let place = plan.record.as_deref().map(Place::open).transpose()?;
     let stats = plan
         .stats
         .then(StatsGuard::enable)
@@ -51,7 +54,7 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let exit = runtime.block_on(Session::run(plan, live, writer))?;
+    let exit = runtime.block_on(Session::run(plan, live, writer, place))?;
     drop(stats);
     Ok(exit)
 }

@@ -24,6 +24,7 @@ pub(super) struct Plan {
     pub display: Display,
     pub stats: bool,
     pub self_stats: bool,
+    pub record: Option<PathBuf>,
 }
 
 impl Plan {
@@ -32,6 +33,11 @@ impl Plan {
         if args.display.output == Output::Json && args.interval.is_some() {
             return Err(Failure::usage(anyhow::anyhow!(
                 "-o json prints one document at the end and cannot go with -i; use -o jsonl"
+            )));
+        }
+        if args.record.is_some() && args.record == args.display.out {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--record and --out name the same file; give each its own"
             )));
         }
         let load = LoadOptions {
@@ -49,6 +55,7 @@ impl Plan {
             display: Display::new(args.display)?,
             stats: args.stats,
             self_stats: args.tuning.self_stats,
+            record: args.record,
         })
     }
 }

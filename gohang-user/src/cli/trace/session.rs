@@ -4,10 +4,13 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use gohang::aggregate::{Context, loss};
+use gohang::aggregate::{Remembering, loss};
+use gohang::event::Episode;
 use gohang::privilege;
+use gohang::probe::ProgramCost;
 use gohang::process::{CpuTimes, ProcRoot};
-use gohang::report::{Clock, Machine, Moment, Report};
+use gohang::report::{Machine, Moment, Report};
+use gohang::source::recording::{Answers, Begin, Recorder, Totals};
 use gohang::source::{Item, Live, Source as _, monotonic_ns};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::super::report::Flow;
 use super::super::{Exit, Failure};
+use super::keep::{Keeper, Place};
 use super::plan::Plan;
 
 /// How often the ring is drained when it does not fill up before.
@@ -30,6 +34,8 @@ pub(super) struct Session {
     live: Live,
     flow: Flow,
     items: Vec<Item>,
+    begin: Begin,
+    keeper: Option<Keeper>,
     cpu: Option<Vec<CpuTimes>>,
     proc: ProcRoot,
 }
@@ -59,14 +65,24 @@ impl Session {
         plan: Plan,
         live: Live,
         writer: Box<dyn std::io::Write + Send>,
+        place: Option<Place>,
     ) -> Result<Exit, Failure> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let ring = readiness(live.ring_fd()?)?;
         let proc = ProcRoot::default();
         let mut session = Self {
-            flow: Flow::new(&plan.display, writer)?,
+            flow: Flow::new(&plan.display, writer, false)?,
             items: Vec::new(),
+            keeper: place.map(Place::start).transpose()?,
+            begin: Begin {
+                gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
+                kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
+                start: Moment::default(),
+                hooks: live.probe().hooks().to_vec(),
+                precision: live.probe().precision(),
+                attach_ns: live.probe().attach_ns(),
+            },
             cpu: proc.cpu_times().ok(),
             plan,
             live,
@@ -74,7 +90,12 @@ impl Session {
         };
         let mut start = moment();
         start.mono_ns = session.live.open().map_err(Failure::unable)?;
+        session.begin.start = start;
         session.flow.begin(start);
+        if session.keeper.is_some() {
+            session.live.record(Recorder::new(&session.begin));
+            session.keep();
+        }
         super::announce();
 
         let now = Instant::now();
@@ -127,22 +148,43 @@ impl Session {
         }
         self.items = items;
         self.flow.flush();
+        self.keep();
         Ok(())
+    }
+
+    /// Hands on what has been recorded.
+    fn keep(&mut self) {
+        if let Some((recorder, keeper)) = self.live.recorder().zip(self.keeper.as_ref()) {
+            keeper.write(recorder.take());
+        }
     }
 
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
-        for episode in self.live.pending(monotonic_ns())? {
-            self.flow.raise(&episode);
+        let pending = self.live.pending(monotonic_ns())?;
+        for episode in &pending {
+            self.flow.raise(episode);
         }
         self.flow.flush();
+        if let Some(recorder) = self.live.recorder() {
+            recorder.pending(&pending);
+        }
+        let since_begin = monotonic_ns() - self.begin.start.mono_ns;
+        if let Some(keeper) = &mut self.keeper
+            && keeper.due(Duration::from_nanos(since_begin))
+        {
+            let totals = self.totals(moment(), Vec::new(), Vec::new())?;
+            self.report(totals, Recorder::totals);
+        }
+        self.keep();
         Ok(())
     }
 
     /// Shows the figures so far.
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
-        let report = self.report(moment(), Vec::new())?;
+        let totals = self.totals(moment(), Vec::new(), Vec::new())?;
+        let report = self.report(totals, |_, _| ());
         self.flow.interval(report)?;
         if self.plan.self_stats {
             self.print_self_stats()?;
@@ -165,32 +207,46 @@ impl Session {
         Ok(())
     }
 
-    fn report(
+    /// What the report needs beside the items.
+    fn totals(
         &mut self,
-        end: Moment,
-        costs: Vec<gohang::probe::ProgramCost>,
-    ) -> Result<Report, Failure> {
-        let snapshot = self.live.snapshot()?;
-        let counters = self.live.counters()?;
-        let hooks = self.live.probe().hooks().to_vec();
-        let context = Context {
-            kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
-            clock: Clock {
-                start: self.flow.start(),
-                end,
-            },
-            hooks: &hooks,
-            precision: self.live.probe().precision(),
-            attach_ns: self.live.probe().attach_ns(),
-            snapshot,
-            counters,
+        at: Moment,
+        pending: Vec<Episode>,
+        costs: Vec<ProgramCost>,
+    ) -> Result<Totals, Failure> {
+        Ok(Totals {
+            at,
+            snapshot: self.live.snapshot()?,
+            counters: self.live.counters()?,
             taken: self.live.taken(),
-            output_dropped: self.flow.dropped(),
-            costs,
             machine: self.machine(),
-            alerts: self.flow.alerts(),
+            costs,
+            pending,
+            groups: Answers::default(),
+        })
+    }
+
+    /// The report as of the totals, which are recorded with what was asked for
+    /// it.
+    fn report(&mut self, totals: Totals, record: fn(&mut Recorder, &Totals)) -> Report {
+        let taken = totals.taken;
+        if self.keeper.is_none() {
+            return self
+                .flow
+                .report(&self.begin, totals, taken, self.live.enricher());
+        }
+        let mut groups = Remembering::new(self.live.enricher());
+        let report = self
+            .flow
+            .report(&self.begin, totals.clone(), taken, &mut groups);
+        let totals = Totals {
+            groups: groups.answers,
+            ..totals
         };
-        Ok(self.flow.report(context, self.live.enricher()))
+        if let Some(recorder) = self.live.recorder() {
+            record(recorder, &totals);
+        }
+        report
     }
 
     /// CPU time that went elsewhere since the start.
@@ -220,8 +276,14 @@ impl Session {
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
         self.flow.pending_at_end(&pending, self.live.enricher());
-        let report = self.report(end, costs)?;
-        self.flow.end(&report)
+        let totals = self.totals(end, pending, costs)?;
+        let report = self.report(totals, Recorder::end);
+        self.keep();
+        let exit = self.flow.end(&report, true)?;
+        if let Some(keeper) = self.keeper {
+            keeper.finish()?;
+        }
+        Ok(exit)
     }
 
     /// Drains until everything that was submitted has arrived.
