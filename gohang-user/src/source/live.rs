@@ -13,9 +13,9 @@ use super::recording::Recorder;
 use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, Inspector};
+use crate::golang::{FoundGo, InspectError, Inspector};
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
-use crate::process::ProcRoot;
+use crate::process::{ProcError, ProcRoot};
 
 /// What to trace and how.
 #[derive(Clone, Debug, Default)]
@@ -48,14 +48,35 @@ pub enum SelectError {
         /// Its name, escaped.
         comm: String,
     },
-    /// Its program cannot be read.
+    /// Its program may not be read.
     #[error("cannot tell whether process {pid} is a Go program: {reason}")]
+    Denied {
+        /// Given.
+        pid: u32,
+        /// What the kernel refused, and what would allow it.
+        reason: String,
+    },
+    /// Its program makes no sense.
+    #[error("{reason}; use --non-go to trace process {pid} all the same")]
     Unreadable {
         /// Given.
         pid: u32,
         /// Why.
         reason: String,
     },
+}
+
+impl SelectError {
+    fn of_proc(pid: u32, error: &ProcError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ProcError::Gone { .. } => Self::Unknown(pid),
+            ProcError::Denied { .. } => Self::Denied { pid, reason },
+            ProcError::Read { .. } | ProcError::Malformed { .. } => {
+                Self::Unreadable { pid, reason }
+            }
+        }
+    }
 }
 
 /// The live source.
@@ -104,7 +125,9 @@ const RESCAN_EVERY: Duration = Duration::from_secs(2);
 pub fn check_pids(proc: &ProcRoot, selection: &Selection) -> Result<(), SelectError> {
     let inspector = Inspector::new(proc.clone());
     for &pid in &selection.pids {
-        let tgid = proc.tgid(pid).map_err(|_| SelectError::Unknown(pid))?;
+        let tgid = proc
+            .tgid(pid)
+            .map_err(|error| SelectError::of_proc(pid, &error))?;
         if tgid != pid {
             return Err(SelectError::Thread {
                 tid: pid,
@@ -123,8 +146,8 @@ pub fn check_pids(proc: &ProcRoot, selection: &Selection) -> Result<(), SelectEr
                     comm: crate::process::escape(comm),
                 });
             }
-            Err(error) if error.is_gone() => return Err(SelectError::Unknown(pid)),
-            Err(error) => {
+            Err(InspectError::Proc(error)) => return Err(SelectError::of_proc(pid, &error)),
+            Err(error @ InspectError::File { .. }) => {
                 return Err(SelectError::Unreadable {
                     pid,
                     reason: error.to_string(),
