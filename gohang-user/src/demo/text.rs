@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 
 use super::report::{Demo, Latency, Phase};
 use crate::report::CauseShare;
-use crate::sink::units::duration;
+use crate::units::duration;
 
 /// Width of the names, and of a phase's column.
 const NAME: usize = 26;
