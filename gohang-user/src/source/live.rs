@@ -9,13 +9,15 @@ use aya::maps::{MapData, RingBuf};
 use gohang_common::map::GoOffsets;
 
 use super::facts::{Enricher, Facts, monotonic_ns};
-use super::recording::Recorder;
+use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
 use crate::golang::{FoundGo, InspectError, Inspector};
+use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
 use crate::process::{ProcError, ProcRoot};
+use crate::report::Moment;
 
 /// What to trace and how.
 #[derive(Clone, Debug, Default)]
@@ -213,6 +215,34 @@ impl Live {
         self.recorder.as_mut()
     }
 
+    /// What is known of the run whose window opened at `start`.
+    #[must_use]
+    pub fn begin(&self, start: Moment) -> Begin {
+        Begin {
+            gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: kernel_release().map_or_else(|_| "unknown".into(), |kernel| kernel.text),
+            start,
+            hooks: self.probe.hooks().to_vec(),
+            precision: self.probe.precision(),
+            attach_ns: self.probe.attach_ns(),
+        }
+    }
+
+    /// Totals as of `at`, which is now. What others know of the machine, costs
+    /// and what is pending is left empty.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn totals(&mut self, at: Moment) -> Result<Totals, ProbeError> {
+        Ok(Totals {
+            at,
+            snapshot: self.probe.snapshot()?,
+            counters: self.probe.counters()?,
+            taken: self.taken,
+            ..Totals::default()
+        })
+    }
+
     /// Processes traced now.
     #[must_use]
     pub fn traced(&self) -> &BTreeSet<u32> {
@@ -264,14 +294,28 @@ impl Live {
                 }
             };
             if go.is_some() || (self.selection.non_go && !self.is_kernel_thread(pid)) {
-                // A provisional byte of an exec under way is overwritten: its
-                // record will decide anew.
-                self.probe.filter().trace(pid);
-                let facts = self.facts(pid, None, go.as_ref(), false);
-                self.adopt(pid, go.as_ref())?;
-                self.found.push(Item::Found(Box::new(facts)));
+                self.let_through(pid, go.as_ref())?;
             }
         }
+        Ok(())
+    }
+
+    /// Follows a process from here on, until it executes another program,
+    /// whatever was selected and whether or not it is Go.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn follow(&mut self, pid: u32) -> Result<(), ProbeError> {
+        self.let_through(pid, None)
+    }
+
+    fn let_through(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<(), ProbeError> {
+        // A provisional byte of an exec under way is overwritten: its record
+        // will decide anew.
+        self.probe.filter().trace(pid);
+        let facts = self.facts(pid, None, go, false);
+        self.adopt(pid, go)?;
+        self.found.push(Item::Found(Box::new(facts)));
         Ok(())
     }
 

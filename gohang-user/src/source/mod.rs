@@ -11,7 +11,7 @@ pub mod recording;
 mod select;
 mod synthetic;
 
-pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, same_start};
+pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, now, same_start};
 pub use live::{Live, LiveOptions, SelectError, check_pids};
 pub use recorded::{Ending, Recorded};
 pub use select::Selection;

@@ -78,6 +78,7 @@ fn selection(args: SelectArgs) -> Result<Selection, Failure> {
         containers: args.container.into_iter().collect(),
         units: args.unit.into_iter().collect(),
         non_go: args.non_go,
+        by_hand: false,
     })
 }
 

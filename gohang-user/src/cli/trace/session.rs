@@ -2,16 +2,15 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use gohang::aggregate::{Remembering, loss};
 use gohang::event::Episode;
-use gohang::privilege;
 use gohang::probe::ProgramCost;
 use gohang::process::{CpuTimes, ProcRoot};
 use gohang::report::{Machine, Moment, Report};
-use gohang::source::recording::{Answers, Begin, Recorder, Totals};
-use gohang::source::{Item, Live, Source as _, monotonic_ns};
+use gohang::source::recording::{Begin, Recorder, Totals};
+use gohang::source::{Item, Live, Source as _, monotonic_ns, now};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -47,18 +46,6 @@ fn readiness(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(fd) }.map_err(|error| error.into_parts().1)
 }
 
-/// Now, on both clocks.
-fn moment() -> Moment {
-    let mono_ns = monotonic_ns();
-    let wall = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Moment {
-        mono_ns,
-        wall_ns: wall.as_nanos() as u64,
-    }
-}
-
 impl Session {
     /// Opens the window, traces until told to end, prints the report.
     pub async fn run(
@@ -75,20 +62,13 @@ impl Session {
             flow: Flow::new(&plan.display, writer, false)?,
             items: Vec::new(),
             keeper: place.map(Place::start).transpose()?,
-            begin: Begin {
-                gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
-                kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
-                start: Moment::default(),
-                hooks: live.probe().hooks().to_vec(),
-                precision: live.probe().precision(),
-                attach_ns: live.probe().attach_ns(),
-            },
+            begin: live.begin(Moment::default()),
             cpu: proc.cpu_times().ok(),
             plan,
             live,
             proc,
         };
-        let mut start = moment();
+        let mut start = now();
         start.mono_ns = session.live.open().map_err(Failure::unable)?;
         session.begin.start = start;
         session.flow.begin(start);
@@ -98,21 +78,21 @@ impl Session {
         }
         super::announce();
 
-        let now = Instant::now();
-        let never = now + Duration::from_secs(400 * 24 * 3600);
+        let began = Instant::now();
+        let never = began + Duration::from_secs(400 * 24 * 3600);
         let end = session
             .plan
             .duration
-            .map_or(never, |duration| now + duration);
-        let mut drain = interval_at(now + DRAIN_EVERY, DRAIN_EVERY);
+            .map_or(never, |duration| began + duration);
+        let mut drain = interval_at(began + DRAIN_EVERY, DRAIN_EVERY);
         drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = interval_at(now + LOOK_EVERY, LOOK_EVERY);
+        let mut look = interval_at(began + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let refresh = session
             .plan
             .interval
             .unwrap_or(Duration::from_secs(400 * 24 * 3600));
-        let mut refresh = interval_at(now + refresh, refresh);
+        let mut refresh = interval_at(began + refresh, refresh);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -173,7 +153,7 @@ impl Session {
         if let Some(keeper) = &mut self.keeper
             && keeper.due(Duration::from_nanos(since_begin))
         {
-            let totals = self.totals(moment(), Vec::new(), Vec::new())?;
+            let totals = self.totals(now(), Vec::new(), Vec::new())?;
             self.report(totals, Recorder::totals);
         }
         self.keep();
@@ -183,7 +163,7 @@ impl Session {
     /// Shows the figures so far.
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
-        let totals = self.totals(moment(), Vec::new(), Vec::new())?;
+        let totals = self.totals(now(), Vec::new(), Vec::new())?;
         let report = self.report(totals, |_, _| ());
         self.flow.interval(report)?;
         if self.plan.self_stats {
@@ -215,14 +195,10 @@ impl Session {
         costs: Vec<ProgramCost>,
     ) -> Result<Totals, Failure> {
         Ok(Totals {
-            at,
-            snapshot: self.live.snapshot()?,
-            counters: self.live.counters()?,
-            taken: self.live.taken(),
             machine: self.machine(),
             costs,
             pending,
-            groups: Answers::default(),
+            ..self.live.totals(at)?
         })
     }
 
@@ -272,7 +248,7 @@ impl Session {
             Vec::new()
         };
         self.live.probe_mut().detach()?;
-        let end = moment();
+        let end = now();
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
         self.flow.pending_at_end(&pending, self.live.enricher());
