@@ -173,7 +173,7 @@ fn killed(settings: &Settings, report: &mut Report) -> Result<()> {
     report.note(end.stderr_line());
     ensure!(end.status.code() == Some(1), "{}", end.status);
     ensure!(
-        end.stderr.contains("not whole") && end.stderr.contains("those of the first 2.0 s"),
+        end.stderr.contains("not whole") && end.stderr.contains("those of the first "),
         "it is not said what is missing"
     );
     let document: Value = serde_json::from_slice(&end.stdout)?;

@@ -28,6 +28,8 @@ pub(super) struct Keeper {
 const FIRST_TOTALS: Duration = Duration::from_secs(1);
 /// Then whenever the trace is longer by this part: few of them in a long one.
 const LONGER_BY: u32 = 10;
+/// Looks come every second, but not to the microsecond.
+const SLACK: Duration = Duration::from_millis(100);
 
 impl Place {
     /// Creates the file, or empties it.
@@ -66,7 +68,7 @@ impl Keeper {
 
     /// Whether totals are due; if so, the next are due later.
     pub fn due(&mut self, since_begin: Duration) -> bool {
-        let due = since_begin >= self.due;
+        let due = since_begin + SLACK >= self.due;
         if due {
             self.due = since_begin + (since_begin / LONGER_BY).max(FIRST_TOTALS);
         }
@@ -100,6 +102,15 @@ mod tests {
                 .count()
         };
         assert_eq!(count(&mut keeper, 0..11), 10);
+        // A look that comes early is not in vain.
+        let mut keeper = Keeper {
+            due: FIRST_TOTALS,
+            ..keeper
+        };
+        for millis in [1003, 2001, 3000] {
+            assert!(keeper.due(Duration::from_millis(millis)), "{millis}");
+        }
+        keeper.due = Duration::from_secs(11);
         let hour = count(&mut keeper, 11..3600);
         assert!((50..100).contains(&hour), "{hour}");
     }
