@@ -31,6 +31,20 @@ fn recording() -> Vec<u8> {
     std::fs::read(data("stall.rec")).expect("committed")
 }
 
+/// The report of the run.
+fn live() -> Value {
+    document(&std::fs::read_to_string(data("stall.json")).expect("committed"))
+}
+
+/// Records of the run: all of them are delivered episodes of one process.
+fn records() -> u64 {
+    let live = live();
+    let seen = live["loss"]["seen"].as_u64().expect("a number");
+    assert_eq!(live["processes"][0]["delivery"]["count"], seen);
+    assert!(seen > 5, "the run has too little in it");
+    seen
+}
+
 /// Exit code, stdout and stderr.
 fn replay(file: &Path, more: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_gohang"))
@@ -65,9 +79,11 @@ fn document(text: &str) -> Value {
 fn the_report_is_that_of_the_run() {
     let (code, stdout, stderr) = replay(&data("stall.rec"), &["-o", "json"]);
     assert_eq!(code, 0, "{stderr}");
-    let live = std::fs::read_to_string(data("stall.json")).expect("committed");
-    assert_eq!(document(&stdout), document(&live));
-    assert!(stderr.contains("loss: seen 22 = submitted 22"), "{stderr}");
+    assert_eq!(document(&stdout), live());
+    assert!(
+        stderr.contains(&format!("loss: seen {} =", records())),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -82,7 +98,7 @@ fn other_forms_and_thresholds_are_those_of_the_replay() {
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count();
-    assert_eq!((of("episode"), of("end")), (22, 1));
+    assert_eq!((of("episode") as u64, of("end")), (records(), 1));
     assert!(of("alert") > 0);
     for line in lines.iter().filter(|line| line["type"] == "episode") {
         assert_eq!(line["cgroup"], "/gohang-recorded");
@@ -189,17 +205,15 @@ fn of_a_truncated_one_there_is_a_report_and_an_error() {
             assert!(stderr.contains(word), "{word}: {stderr}");
         }
         assert!(!stderr.contains("please report"), "{stderr}");
-        assert_eq!(
-            document(&stdout)["kernel"],
-            document(&std::fs::read_to_string(data("stall.json")).expect("committed"))["kernel"]
-        );
+        assert_eq!(document(&stdout)["kernel"], live()["kernel"]);
     }
     // The totals of the first second are in the middle: cut after them, there
     // are figures.
     let (_, stdout, stderr) = replay(file(&bytes[..bytes.len() - 1]).path(), &["-o", "json"]);
-    assert!(stderr.contains("those of the first 1.0 s"), "{stderr}");
+    assert!(stderr.contains("those of the first 1."), "{stderr}");
     let report = document(&stdout);
-    assert_eq!(report["processes"][0]["delivery"]["count"], 15);
+    let count = report["processes"][0]["delivery"]["count"].as_u64();
+    assert!(count > Some(0) && count < Some(records()), "{count:?}");
     assert_eq!(report["processes"][0]["limit"]["owner"], "/gohang-recorded");
 }
 

@@ -184,8 +184,12 @@ mod tests {
     fn the_committed_recording_has_records() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let recording = fs::read(root.join(RECORDING)).expect("committed");
-        assert_eq!(records(&recording).len(), 22);
-        assert_eq!(records(&recording[..recording.len() / 2]).len(), 15);
+        let (all, half) = (
+            records(&recording),
+            records(&recording[..recording.len() / 2]),
+        );
+        assert!(half.len() > 1 && half.len() < all.len());
+        assert_eq!(half[..], all[..half.len()]);
         assert!(records(b"").is_empty());
     }
 

@@ -24,12 +24,10 @@ pub struct GroupForm {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EndedForm(#[serde(with = "snapshot")] pub Snapshot);
 
-/// One owner. Moments are count, sum, min, max; a bucket is series, slot,
-/// count.
+/// One owner's totals. Moments are count, sum, min, max; a bucket is series,
+/// slot, count.
 #[derive(Serialize, Deserialize)]
-struct Owner {
-    process: ProcessId,
-    cgroup_id: u64,
+struct OwnerForm {
     series: [[u64; 4]; series::COUNT],
     outcomes: [u64; OUTCOMES],
     coalesced: u64,
@@ -38,8 +36,8 @@ struct Owner {
     buckets: Vec<(u16, u16, u64)>,
 }
 
-impl Owner {
-    fn new((process, cgroup_id): (ProcessId, u64), owner: &OwnerSummary) -> Self {
+impl From<&OwnerSummary> for OwnerForm {
+    fn from(owner: &OwnerSummary) -> Self {
         let Summary {
             series,
             outcomes,
@@ -49,8 +47,6 @@ impl Owner {
             scratch: _,
         } = owner.totals;
         Self {
-            process,
-            cgroup_id,
             series: series.map(|moments| {
                 let Moments {
                     count,
@@ -71,27 +67,31 @@ impl Owner {
                 .collect(),
         }
     }
+}
 
-    fn summary(&self) -> Result<OwnerSummary, String> {
+impl TryFrom<OwnerForm> for OwnerSummary {
+    type Error = String;
+
+    fn try_from(form: OwnerForm) -> Result<Self, String> {
         let mut buckets = BTreeMap::new();
-        for (of, slot, count) in &self.buckets {
-            if usize::from(*of) >= series::COUNT || usize::from(*slot) >= hist::SLOTS {
+        for (of, slot, count) in form.buckets {
+            if usize::from(of) >= series::COUNT || usize::from(slot) >= hist::SLOTS {
                 return Err(format!("there is no slot {slot} of series {of}"));
             }
-            buckets.insert((*of, *slot), *count);
+            buckets.insert((of, slot), count);
         }
-        Ok(OwnerSummary {
+        Ok(Self {
             totals: Summary {
-                series: self.series.map(|[count, sum, min, max]| Moments {
+                series: form.series.map(|[count, sum, min, max]| Moments {
                     count,
                     sum,
                     min,
                     max,
                 }),
-                outcomes: self.outcomes,
-                coalesced: self.coalesced,
-                parts_ns: self.parts_ns,
-                running_ns: self.running_ns,
+                outcomes: form.outcomes,
+                coalesced: form.coalesced,
+                parts_ns: form.parts_ns,
+                running_ns: form.running_ns,
                 scratch: 0,
             },
             buckets,
@@ -99,27 +99,32 @@ impl Owner {
     }
 }
 
-/// A snapshot as the list of its owners.
+/// A snapshot as lists of its owners.
 pub mod snapshot {
     use super::*;
 
+    #[derive(Serialize, Deserialize)]
+    struct Form {
+        /// Process, group, totals.
+        owners: Vec<(ProcessId, u64, OwnerForm)>,
+    }
+
     pub fn serialize<S: Serializer>(snapshot: &Snapshot, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(
-            snapshot
-                .owners
-                .iter()
-                .map(|(key, owner)| Owner::new(*key, owner)),
-        )
+        let owners = snapshot.owners.iter();
+        Form {
+            owners: owners
+                .map(|((id, group), owner)| (*id, *group, owner.into()))
+                .collect(),
+        }
+        .serialize(to)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Snapshot, D::Error> {
-        let owners = Vec::<Owner>::deserialize(from)?
-            .iter()
-            .map(|owner| {
-                let summary = owner.summary().map_err(D::Error::custom)?;
-                Ok(((owner.process, owner.cgroup_id), summary))
-            })
-            .collect::<Result<HashMap<_, _>, D::Error>>()?;
+        let mut owners = HashMap::new();
+        for (id, group, form) in Form::deserialize(from)?.owners {
+            let owner = form.try_into().map_err(D::Error::custom)?;
+            owners.insert((id, group), owner);
+        }
         Ok(Snapshot { owners })
     }
 }
