@@ -96,6 +96,11 @@ impl Workload {
         Ok(())
     }
 
+    /// Its program.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Starts it; see its source for the arguments.
     ///
     /// # Errors

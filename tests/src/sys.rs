@@ -108,6 +108,20 @@ pub fn name_thread(name: &[u8]) {
     unsafe { libc::prctl(libc::PR_SET_NAME, buf.as_ptr()) };
 }
 
+/// Takes a capability, by its number, from what this process's next program can have.
+///
+/// # Errors
+/// When it may not be taken.
+pub fn drop_capability(number: u32) -> io::Result<()> {
+    // SAFETY: the request takes numbers only.
+    let done = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Makes the kernel kill this process when the thread that started it ends.
 pub fn die_with_parent() {
     // SAFETY: only integers are passed.

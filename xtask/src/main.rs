@@ -2,6 +2,7 @@
 
 mod bench;
 mod build_ebpf;
+mod fuzz;
 mod go;
 mod manifest;
 mod process;
@@ -80,6 +81,14 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         suite: Option<PathBuf>,
     },
+    /// Fuzz the parsers of outside data; needs a C++ compiler.
+    Fuzz {
+        /// Target of tests/fuzz; all without.
+        target: Option<String>,
+        /// How long each target runs.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -139,6 +148,9 @@ fn run(task: Task) -> Result<ExitCode> {
                     suite,
                 },
             );
+        }
+        Task::Fuzz { target, seconds } => {
+            return fuzz::fuzz(&Workspace::find()?, &fuzz::Options { target, seconds });
         }
         // Its own children run outside cargo: they know no workspace.
         Task::Bench { what } => bench::bench(what)?,

@@ -1,13 +1,15 @@
 //! Folds events and the kernel side's totals into a report.
 
+mod groups;
 mod histogram;
 mod process;
 mod report;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use groups::{Groups, Remembering};
 pub use histogram::Histogram;
-pub use report::{Context, Groups, loss};
+pub use report::{Context, loss};
 
 use process::ProcessData;
 
@@ -37,10 +39,9 @@ impl Aggregate {
                 self.entry(episode.process).episode(episode);
             }
             Item::Event(Event::Process(record)) => {
-                if record.event == ProcessEvent::Exit
-                    && let Some(data) = self.processes.get_mut(&record.id)
-                {
-                    data.ended_ns = Some(record.at_ns);
+                let known = self.processes.contains_key(&record.id) || self.is_rounded(&record.id);
+                if record.event == ProcessEvent::Exit && known {
+                    self.entry(record.id).ended_ns = Some(record.at_ns);
                     self.current.remove(&record.id.pid);
                 }
             }

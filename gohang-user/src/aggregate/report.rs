@@ -7,15 +7,16 @@ use gohang_common::counter::Counter;
 use gohang_common::map::series;
 
 use super::process::{self, ProcessData, ThreadData};
-use super::{Aggregate, Histogram};
+use super::{Aggregate, Groups, Histogram};
 use crate::event::ProcessId;
 use crate::probe::{Counters, Hook, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::escape;
 use crate::report::{
-    Alert, CauseShare, Cgroup, Clock, Limit, Loss, Machine, Process, Report, SCHEMA_VERSION,
-    SpanOwner, Spans, Thread,
+    Alert, CauseShare, Cgroup, Clock, Loss, Machine, Process, Report, SCHEMA_VERSION, SpanOwner,
+    Spans, Thread,
 };
-use crate::source::{GroupFacts, Taken};
+use crate::source::Taken;
+use crate::source::recording::{Begin, Totals};
 
 /// What the report needs beside the aggregate.
 #[derive(Debug)]
@@ -48,22 +49,29 @@ pub struct Context<'a> {
     pub alerts: Vec<Alert>,
 }
 
-/// The groups that the report tells of, looked up by the caller.
-pub trait Groups {
-    /// The process's groups as of now; none if it has ended.
-    fn of_process(&mut self, pid: u32) -> Option<GroupFacts>;
-    /// Path and tightest limit of a group by its kernel id.
-    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>);
-}
-
-impl Groups for crate::source::Enricher {
-    fn of_process(&mut self, pid: u32) -> Option<GroupFacts> {
-        let facts = self.group(pid);
-        facts.cgroup.is_some().then_some(facts)
-    }
-
-    fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
-        self.group_by_id(id)
+impl<'a> Context<'a> {
+    /// From what is known at the begin and the totals as of some moment; no
+    /// output dropped, no alerts.
+    #[must_use]
+    pub fn new(begin: &'a Begin, totals: Totals, taken: Taken) -> Self {
+        Self {
+            kernel: begin.kernel.clone(),
+            clock: Clock {
+                start: begin.start,
+                end: totals.at,
+            },
+            hooks: &begin.hooks,
+            precision: begin.precision,
+            has_spans: begin.has_spans,
+            attach_ns: begin.attach_ns,
+            snapshot: totals.snapshot,
+            counters: totals.counters,
+            taken,
+            output_dropped: 0,
+            costs: totals.costs,
+            machine: totals.machine,
+            alerts: Vec::new(),
+        }
     }
 }
 

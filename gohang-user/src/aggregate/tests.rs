@@ -5,7 +5,6 @@ use gohang_common::counter::Counter;
 use gohang_common::hist;
 use gohang_common::map::{Moments, Summary, series};
 
-use super::report::{Context, Groups};
 use super::*;
 use crate::event::{BlockedKinds, Process};
 use crate::probe::{Counters, Precision};
@@ -21,6 +20,10 @@ impl Groups for NoGroups {
 
     fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>) {
         (Some(format!("/group{id}")), None)
+    }
+
+    fn path(&mut self, _id: u64) -> Option<String> {
+        None
     }
 }
 
@@ -205,20 +208,36 @@ fn a_process_found_by_tick_and_met_by_nanosecond_is_one() {
     assert!(!process.threads[0].comm.contains('\x1b'));
 }
 
-#[test]
-fn a_reused_pid_is_a_second_process() {
-    let mut aggregate = Aggregate::default();
-    aggregate.take(&Item::Found(Box::new(facts())));
-    aggregate.take(&Item::Event(Event::Episode(episode(5))));
-    let exit = Process {
+fn exit() -> Item {
+    Item::Event(Event::Process(Process {
         id: ID,
         at_ns: 4000,
         event: ProcessEvent::Exit,
         other: 0,
         filter: 0,
         comm: vec![],
-    };
-    aggregate.take(&Item::Event(Event::Process(exit)));
+    }))
+}
+
+#[test]
+fn the_end_of_one_that_was_never_signalled_is_known() {
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Found(Box::new(facts())));
+    aggregate.take(&exit());
+    let report = aggregate.report(context(Snapshot::default()), &mut NoGroups);
+    let process = &report.processes[0];
+    assert_eq!(
+        (process.start_ns, process.ended_ns),
+        (ID.start_ns, Some(4000))
+    );
+}
+
+#[test]
+fn a_reused_pid_is_a_second_process() {
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Found(Box::new(facts())));
+    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    aggregate.take(&exit());
     aggregate.take(&Item::Ended(Box::new(snapshot(&[((ID, 9), totals(5))]))));
     let later = ProcessId {
         pid: 40,

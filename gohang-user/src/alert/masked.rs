@@ -1,8 +1,9 @@
 //! `masked`: a thread kept SIGURG blocked for longer than the threshold.
 
-use super::{Finding, Rule, Thresholds, components, words};
+use super::{Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
+use crate::units::duration;
 
 #[derive(Debug)]
 pub(super) struct Masked;
@@ -26,7 +27,7 @@ impl Rule for Masked {
             severity: Severity::Critical,
             headline: format!(
                 "the thread kept SIGURG blocked for {} while a preemption signal was pending",
-                words(masked)
+                duration(masked)
             ),
             evidence,
             advice: "find the code that blocks signals (sigprocmask, pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",

@@ -85,19 +85,5 @@ fn components(episode: &Episode) -> BTreeMap<String, Value> {
     evidence
 }
 
-/// A duration in words for a headline.
-fn words(ns: u64) -> String {
-    let ns_f = ns as f64;
-    if ns >= 1_000_000_000 {
-        format!("{:.2} s", ns_f / 1e9)
-    } else if ns >= 10_000_000 {
-        format!("{:.0} ms", ns_f / 1e6)
-    } else if ns >= 1_000_000 {
-        format!("{:.1} ms", ns_f / 1e6)
-    } else {
-        format!("{:.1} us", ns_f / 1e3)
-    }
-}
-
 #[cfg(test)]
 mod tests;

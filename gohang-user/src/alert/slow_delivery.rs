@@ -2,9 +2,10 @@
 
 use gohang_common::cause::Cause;
 
-use super::{Finding, Rule, Thresholds, components, words};
+use super::{Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
+use crate::units::duration;
 
 #[derive(Debug)]
 pub(super) struct SlowDelivery;
@@ -55,8 +56,8 @@ impl Rule for SlowDelivery {
             },
             headline: format!(
                 "a preemption signal took {} to arrive; for {} of that the thread was {why}",
-                words(latency),
-                words(share),
+                duration(latency),
+                duration(share),
             ),
             evidence,
             advice,

@@ -2,9 +2,10 @@
 
 use gohang_common::cause::Outcome;
 
-use super::{Finding, Rule, Thresholds, components, words};
+use super::{Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
+use crate::units::duration;
 
 #[derive(Debug)]
 pub(super) struct Undelivered;
@@ -28,7 +29,7 @@ impl Rule for Undelivered {
             severity: Severity::Critical,
             headline: format!(
                 "a preemption signal has been pending for {} and has not arrived; so far mostly {}",
-                words(pending),
+                duration(pending),
                 episode.cause.name(),
             ),
             evidence,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::report::args::DisplayArgs;
 use super::trace::args::TraceArgs;
 
 /// Times every preemption signal (SIGURG) of Go programs and says where each
@@ -24,6 +25,8 @@ pub struct Arguments {
 pub enum Command {
     /// Trace Go processes: delivery latency, stalls and their causes.
     Trace(Box<TraceArgs>),
+    /// Tell a recording again, as `trace` told it (needs no privileges).
+    Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
     Demo(DemoArgs),
     /// Say what this machine allows, hook by hook.
@@ -37,6 +40,15 @@ pub enum Command {
     /// A process of the demo (started by `demo`).
     #[command(name = "__demo-part", hide = true)]
     DemoPart(DemoPartArgs),
+}
+
+/// `gohang replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Recording (`gohang trace --record FILE`).
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 /// `gohang demo`.

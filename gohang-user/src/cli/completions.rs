@@ -2,7 +2,7 @@
 //! definitions.
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 use clap_complete::Shell as Completed;
 use gohang::sink::pipe;
 
@@ -28,8 +28,28 @@ pub(super) fn run(arguments: CompletionsArgs) -> Result<Exit, Failure> {
 
 fn completions(shell: Completed) -> Vec<u8> {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "gohang", &mut out);
+    let mut command = visible(&Arguments::command());
+    clap_complete::generate(shell, &mut command, "gohang", &mut out);
     out
+}
+
+/// The command without what is hidden, which completions would offer.
+fn visible(command: &Command) -> Command {
+    let mut shown = Command::new(command.get_name().to_owned())
+        .args(command.get_arguments().filter(|arg| !arg.is_hide_set()))
+        .subcommands(
+            command
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(visible),
+        );
+    if let Some(version) = command.get_version() {
+        shown = shown.version(version.to_owned());
+    }
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    shown
 }
 
 /// One page: the command, then a section for each subcommand.
@@ -83,13 +103,18 @@ mod tests {
             let text = String::from_utf8(completions(*shell)).expect("UTF-8");
             for word in [
                 "trace",
+                "replay",
                 "demo",
                 "doctor",
                 "compare",
                 "completions",
                 "threshold",
+                "record",
             ] {
                 assert!(text.contains(word), "{shell}: {word}");
+            }
+            for hidden in ["demo-part", "demo_part", "ring-bytes", "ring_bytes"] {
+                assert!(!text.contains(hidden), "{shell}: {hidden}");
             }
         }
     }
@@ -102,6 +127,7 @@ mod tests {
             ".SH NAME",
             ".SH DESCRIPTION",
             ".SH GOHANG TRACE",
+            ".SH GOHANG REPLAY",
             ".SH GOHANG COMPARE",
             ".SH GOHANG VERSION",
             ".SS OPTIONS",

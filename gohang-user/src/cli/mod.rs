@@ -7,6 +7,8 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
+mod replay;
+pub mod report;
 mod trace;
 mod version;
 
@@ -24,6 +26,7 @@ pub fn main() -> i32 {
     exit::init_log(arguments.verbose);
     let outcome = match arguments.command {
         args::Command::Trace(options) => trace::run(*options),
+        args::Command::Replay(options) => replay::run(options),
         args::Command::Demo(options) => demo::run(options),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),

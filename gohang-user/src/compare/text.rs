@@ -4,7 +4,7 @@ use super::{Change, Comparison, Figures, Pair, Run, Shares, Who};
 use crate::process::escape;
 use crate::sink::text::by_cause;
 use crate::sink::text::layout::{Align, Style, Table, wrap};
-use crate::sink::units::{change, cpus, duration, duration_or_dash, percent};
+use crate::units::{change, cpus, duration, duration_or_dash, percent};
 
 /// The comparison as text: all processes together, then each.
 #[must_use]

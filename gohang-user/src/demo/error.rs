@@ -7,6 +7,7 @@ use crate::cgroup::{CgroupError, OwnError};
 use crate::privilege::{Missing, PrivilegeError};
 use crate::probe::ProbeError;
 use crate::process::ProcError;
+use crate::source::SourceError;
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum DemoError {
     /// The kernel side could not be loaded, attached or read.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// What was traced could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The groups of this machine could not be read.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -54,6 +58,9 @@ pub enum DemoError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The report lacks a process that was followed.
+    #[error("the demo's target is not in the report: please report this as a bug of gohang's")]
+    NotReported,
     /// Ended by a signal.
     #[error("interrupted: the demo's processes and its group are gone, there is nothing to show")]
     Interrupted,
@@ -67,12 +74,14 @@ impl DemoError {
             Self::Missing(_)
             | Self::Privilege(_)
             | Self::Probe(_)
+            | Self::Source(_)
             | Self::Cgroup(_)
             | Self::Group(_) => true,
             Self::Proc(_)
             | Self::System { .. }
             | Self::Ended { .. }
             | Self::NotReady { .. }
+            | Self::NotReported
             | Self::Interrupted => false,
         }
     }

@@ -11,26 +11,25 @@ mod os;
 mod part;
 mod phase;
 mod report;
+mod restarted;
 mod shared;
-mod summary;
 mod text;
 
 use std::time::Duration;
 
 pub use error::DemoError;
 pub use part::{Role, run_part};
-pub use report::{CpuStat, Demo, Latency, Phase, SCHEMA_VERSION, Sends};
+pub use report::{CpuStat, Demo, Phase, SCHEMA_VERSION, Sends};
 pub use text::text;
 
-use crate::aggregate;
+use crate::aggregate::{Aggregate, Context};
 use crate::cgroup::{CgroupLayout, OwnGroups, Version};
 use crate::privilege;
-use crate::probe::{Counters, LoadOptions, Probe, ProbeError};
+use crate::probe::ProbeError;
 use crate::process::ProcRoot;
-use crate::report::Loss;
-use crate::source::Taken;
+use crate::source::{Live, LiveOptions, Selection, Source as _, now};
 use os::EndSignals;
-use phase::{Bench, Collected, Quota};
+use phase::{Bench, Quota};
 
 /// How long each phase sends.
 const PHASE: Duration = Duration::from_millis(6500);
@@ -79,41 +78,36 @@ pub fn run(progress: &mut dyn Progress) -> Result<Demo, DemoError> {
     }
     let group = groups.create(LABEL)?;
 
-    let mut probe = Probe::new(&LoadOptions {
-        discover: false,
-        ..LoadOptions::default()
+    let mut live = Live::start(LiveOptions {
+        selection: Selection {
+            by_hand: true,
+            ..Selection::default()
+        },
+        ..LiveOptions::default()
     })?;
-    let mut ring = probe.take_ring()?;
-    let mut drain = move |to: &mut Collected| {
-        while let Some(record) = ring.next() {
-            to.take(&record);
-        }
-    };
-    let now = os::now_ns().map_err(|source| DemoError::System {
-        action: "read the monotonic clock",
-        source,
-    })?;
-    probe.open_window(now)?;
+    let mut start = now();
+    start.mono_ns = live.open()?;
     let mut bench = Bench {
-        probe: &mut probe,
-        drain: &mut drain,
-        collected: Collected::default(),
+        live: &mut live,
+        aggregate: Aggregate::default(),
+        episodes: Vec::new(),
         group: &group,
         ends: &ends,
         progress,
     };
-    let phases = vec![bench.phase(None, PHASE)?, bench.phase(Some(QUOTA), PHASE)?];
-    let mut collected = std::mem::take(&mut bench.collected);
-    // Nothing is written any more: what is in the ring now is the last.
-    probe.detach()?;
-    drain(&mut collected);
-    if let Some(error) = &collected.first_rejection {
-        log::warn!(
-            "{} records were not understood, the first: {error}",
-            collected.rejected
-        );
-    }
-    let counters = probe.counters()?;
+    let ran = [bench.phase(None, PHASE)?, bench.phase(Some(QUOTA), PHASE)?];
+    // Nothing is written any more: what is in the ring then is the last.
+    bench.live.probe_mut().detach()?;
+    bench.drain()?;
+    let (mut aggregate, episodes) = (bench.aggregate, bench.episodes);
+    let begin = live.begin(start);
+    let totals = live.totals(now())?;
+    let context = Context::new(&begin, totals, live.taken());
+    let report = aggregate.report(context, live.enricher());
+    let phases = ran
+        .iter()
+        .map(|ran| ran.tell(&report, &episodes).ok_or(DemoError::NotReported))
+        .collect::<Result<_, _>>()?;
     let cgroup = group.path().display().to_string();
     let cgroup_version = match group.version() {
         Version::V1 => 1,
@@ -123,30 +117,17 @@ pub fn run(progress: &mut dyn Progress) -> Result<Demo, DemoError> {
     Ok(Demo {
         schema_version: SCHEMA_VERSION,
         gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: kernel.text,
-        precision: probe.precision(),
-        probe_set: probe.hooks().to_vec(),
-        attach_ns: probe.attach_ns(),
+        kernel: report.kernel,
+        precision: begin.precision,
+        probe_set: report.probe_set,
+        attach_ns: report.attach_ns,
         cgroup_version,
         cgroup,
         phases,
-        loss: loss(&counters, &collected),
-        impossible: counters
-            .impossible()
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), count))
-            .collect(),
-        restarted_clock_method: summary::METHOD.to_owned(),
+        loss: report.loss,
+        impossible: report.impossible,
+        restarted_clock_method: restarted::METHOD.to_owned(),
     })
-}
-
-fn loss(counters: &Counters, collected: &Collected) -> Loss {
-    let taken = Taken {
-        received: collected.received,
-        decoded: collected.received - collected.rejected,
-        rejected: collected.rejected,
-    };
-    aggregate::loss(counters, &taken, 0)
 }
 
 impl Demo {
@@ -189,9 +170,10 @@ impl Demo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{CauseShare, Distribution, Loss};
 
     pub(super) fn sample() -> Demo {
-        let latency = |p50, max| Latency {
+        let latency = |p50, max| Distribution {
             count: 100,
             min_ns: Some(1_000),
             mean_ns: Some(p50),
@@ -200,8 +182,12 @@ mod tests {
             p99_ns: Some(max),
             p999_ns: Some(max),
             max_ns: Some(max),
+            buckets: Vec::new(),
         };
-        let causes = summary::causes(&[]);
+        let causes = gohang_common::cause::Cause::ALL
+            .iter()
+            .map(|cause| (cause.name().to_owned(), CauseShare::default()))
+            .collect();
         let free = Phase {
             quota_ns: None,
             period_ns: None,
@@ -228,7 +214,7 @@ mod tests {
         };
         limited.causes.insert(
             "throttled".to_owned(),
-            crate::report::CauseShare {
+            CauseShare {
                 count: 10,
                 total_ns: 900_000_000,
                 max_ns: Some(91_000_000),
@@ -246,7 +232,7 @@ mod tests {
             phases: vec![free, limited],
             loss: Loss::default(),
             impossible: std::collections::BTreeMap::new(),
-            restarted_clock_method: summary::METHOD.to_owned(),
+            restarted_clock_method: restarted::METHOD.to_owned(),
         }
     }
 

@@ -1,18 +1,21 @@
 //! One run of the workload, traced.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use gohang_common::cause::Outcome;
 
 use super::children::Part;
 use super::os::{self, EndSignals};
 use super::part::Role;
 use super::report::{CpuStat, Phase, Sends};
 use super::shared::{self, Mapping, step};
-use super::{DemoError, Progress, summary};
+use super::{DemoError, Progress, restarted};
+use crate::aggregate::{Aggregate, Histogram};
 use crate::cgroup::OwnGroup;
-use crate::event::{DecodeError, Episode, Event, decode};
-use crate::probe::{Probe, Snapshot};
+use crate::event::{Episode, Event};
+use crate::report::Report;
+use crate::source::{Item, Live, Source as _};
 
 /// How often the ring is emptied.
 const DRAIN_EVERY: Duration = Duration::from_millis(20);
@@ -28,44 +31,11 @@ pub(super) struct Quota {
     pub period_ns: u64,
 }
 
-/// What came out of the ring.
-#[derive(Debug, Default)]
-pub(super) struct Collected {
-    pub received: u64,
-    pub rejected: u64,
-    pub first_rejection: Option<DecodeError>,
-    episodes: Vec<Episode>,
-}
-
-impl Collected {
-    /// Takes one record.
-    pub(super) fn take(&mut self, record: &[u8]) {
-        self.received += 1;
-        match decode(record) {
-            Ok(Event::Episode(episode)) => self.episodes.push(episode),
-            // The processes' own life, which the demo knows.
-            Ok(Event::Process(_)) => {}
-            Err(error) => {
-                self.rejected += 1;
-                self.first_rejection.get_or_insert(error);
-            }
-        }
-    }
-
-    fn episodes_of(&self, pid: u32) -> Vec<Episode> {
-        let of_it = self
-            .episodes
-            .iter()
-            .filter(|episode| episode.process.pid == pid);
-        of_it.cloned().collect()
-    }
-}
-
 /// What all phases share.
 pub(super) struct Bench<'a> {
-    pub probe: &'a mut Probe,
-    pub drain: &'a mut dyn FnMut(&mut Collected),
-    pub collected: Collected,
+    pub live: &'a mut Live,
+    pub aggregate: Aggregate,
+    pub episodes: Vec<Episode>,
     pub group: &'a OwnGroup,
     pub ends: &'a EndSignals,
     pub progress: &'a mut dyn Progress,
@@ -77,7 +47,7 @@ impl Bench<'_> {
         &mut self,
         quota: Option<Quota>,
         duration: Duration,
-    ) -> Result<Phase, DemoError> {
+    ) -> Result<Ran, DemoError> {
         let system = |action| move |source| DemoError::System { action, source };
         self.progress.phase(
             quota.map(|quota| (quota.quota_ns, quota.period_ns)),
@@ -88,7 +58,7 @@ impl Bench<'_> {
         let mut target = Part::start(Role::Target, &memory)?;
         self.wait_ready(&shared, 1, &mut [&mut target])?;
         // Traced and limited before it has any thread of interest.
-        self.probe.filter().trace(target.pid());
+        self.live.follow(target.pid())?;
         match quota {
             None => self.group.set_quota(None, 100_000_000)?,
             Some(quota) => self
@@ -122,23 +92,35 @@ impl Bench<'_> {
         drop(sender);
         self.group.kill(PATIENCE)?;
         drop(target);
-        (self.drain)(&mut self.collected);
-        let by_kernel = delivered(&self.probe.snapshot()?, pids.0);
-        Ok(self.summarize(
-            &shared,
-            pids,
+        self.drain()?;
+        Ok(Ran {
             quota,
+            pids,
             sent_for,
-            by_kernel,
-            growth(&before, &after),
-        ))
+            outside: shared.outside.times().to_vec(),
+            inside: shared.inside.times().to_vec(),
+            handled: shared.handled.load(Ordering::SeqCst),
+            cpu_stat: growth(&before, &after),
+        })
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn drain(&mut self) -> Result<(), DemoError> {
+        let mut items = Vec::new();
+        self.live.drain(&mut items)?;
+        for item in items {
+            self.aggregate.take(&item);
+            if let Item::Event(Event::Episode(episode)) = item {
+                self.episodes.push(episode);
+            }
+        }
+        Ok(())
     }
 
     /// Waits, and empties the ring.
     fn pause(&mut self, time: Duration) -> Result<(), DemoError> {
         let interrupted = self.ends.came_within(time);
-        (self.drain)(&mut self.collected);
-        self.probe.log_diagnostics();
+        self.drain()?;
         if interrupted {
             Err(DemoError::Interrupted)
         } else {
@@ -178,12 +160,7 @@ impl Bench<'_> {
         let begin = Instant::now();
         while begin.elapsed() < SETTLE {
             let (mut accounted, mut delivered) = (0, 0);
-            for own in self
-                .collected
-                .episodes
-                .iter()
-                .filter(|own| own.process.pid == pid)
-            {
+            for own in self.episodes.iter().filter(|own| own.process.pid == pid) {
                 accounted += 1 + u64::from(own.coalesced);
                 delivered += u64::from(own.outcome.is_delivered());
             }
@@ -194,73 +171,71 @@ impl Bench<'_> {
         }
         Ok(())
     }
-
-    fn summarize(
-        &self,
-        shared: &Mapping,
-        (target, sender): (u32, u32),
-        quota: Option<Quota>,
-        sent_for: Duration,
-        episodes_by_kernel: u64,
-        cpu_stat: Option<CpuStat>,
-    ) -> Phase {
-        let episodes = self.collected.episodes_of(target);
-        let (outside, inside) = (shared.outside.times(), shared.inside.times());
-        let senders = [
-            summary::Sender {
-                pid: sender,
-                at_ns: &outside,
-            },
-            summary::Sender {
-                pid: target,
-                at_ns: &inside,
-            },
-        ];
-        let latency = summary::latency(episodes.iter().filter_map(Episode::latency_ns).collect());
-        let mut undelivered = BTreeMap::new();
-        for episode in episodes
-            .iter()
-            .filter(|episode| !episode.outcome.is_delivered())
-        {
-            *undelivered
-                .entry(episode.outcome.name().to_owned())
-                .or_default() += 1;
-        }
-        Phase {
-            quota_ns: quota.map(|quota| quota.quota_ns),
-            period_ns: quota.map(|quota| quota.period_ns),
-            duration_ns: sent_for.as_nanos() as u64,
-            sends: Sends {
-                outside: outside.len() as u64,
-                inside: inside.len() as u64,
-            },
-            handled: shared.handled.load(Ordering::SeqCst),
-            episodes: latency.count,
-            episodes_by_kernel,
-            coalesced: episodes
-                .iter()
-                .map(|episode| u64::from(episode.coalesced))
-                .sum(),
-            undelivered,
-            latency,
-            causes: summary::causes(&episodes),
-            restarted_clock: summary::latency(summary::restarted_clock(&episodes, &senders)),
-            cpu_stat,
-        }
-    }
 }
 
-/// Delivered episodes of a process by the kernel's own count.
-fn delivered(snapshot: &Snapshot, pid: u32) -> u64 {
-    let of_it = snapshot.owners.iter().filter(|((id, _), _)| id.pid == pid);
-    let by_cause = of_it.flat_map(|(_, owner)| {
-        owner
-            .totals
-            .series
+/// A phase that has run.
+pub(super) struct Ran {
+    quota: Option<Quota>,
+    /// The target's and the sender's.
+    pids: (u32, u32),
+    sent_for: Duration,
+    outside: Vec<u64>,
+    inside: Vec<u64>,
+    handled: u64,
+    cpu_stat: Option<CpuStat>,
+}
+
+impl Ran {
+    /// What it showed, from the report and the episodes of all phases; none if
+    /// the report lacks its target.
+    pub(super) fn tell(&self, report: &Report, episodes: &[Episode]) -> Option<Phase> {
+        let (target, sender) = self.pids;
+        let process = report.processes.iter().find(|found| found.pid == target)?;
+        let episodes: Vec<&Episode> = episodes
             .iter()
-            .take(gohang_common::cause::CAUSES)
-    });
-    by_cause.map(|series| series.count).sum()
+            .filter(|episode| episode.process.pid == target)
+            .collect();
+        let senders = [
+            restarted::Sender {
+                pid: sender,
+                at_ns: &self.outside,
+            },
+            restarted::Sender {
+                pid: target,
+                at_ns: &self.inside,
+            },
+        ];
+        let mut restarted_clock = Histogram::default();
+        for value in restarted::clock(&episodes, &senders) {
+            restarted_clock.add(value);
+        }
+        let undelivered = process.outcomes.iter().filter(|(name, count)| {
+            let delivered = Outcome::ALL
+                .iter()
+                .any(|outcome| outcome.name() == *name && outcome.is_delivered());
+            !delivered && **count > 0
+        });
+        Some(Phase {
+            quota_ns: self.quota.map(|quota| quota.quota_ns),
+            period_ns: self.quota.map(|quota| quota.period_ns),
+            duration_ns: self.sent_for.as_nanos() as u64,
+            sends: Sends {
+                outside: self.outside.len() as u64,
+                inside: self.inside.len() as u64,
+            },
+            handled: self.handled,
+            episodes: process.threads.iter().map(|thread| thread.episodes).sum(),
+            episodes_by_kernel: process.episodes,
+            coalesced: process.coalesced,
+            undelivered: undelivered
+                .map(|(name, count)| (name.clone(), *count))
+                .collect(),
+            latency: process.delivery.clone(),
+            causes: process.causes.clone(),
+            restarted_clock: restarted_clock.distribution(),
+            cpu_stat: self.cpu_stat,
+        })
+    }
 }
 
 /// What a phase added; nothing where the kernel counts nothing, or a count went back.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::{Hook, Precision};
-use crate::report::{CauseShare, Loss};
+use crate::report::{CauseShare, Distribution, Loss};
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -62,11 +62,11 @@ pub struct Phase {
     /// Episodes that were not delivered, by outcome.
     pub undelivered: BTreeMap<String, u64>,
     /// First send to delivery.
-    pub latency: Latency,
+    pub latency: Distribution,
     /// By cause: throttled, masked, blocked, runqueue, running.
     pub causes: BTreeMap<String, CauseShare>,
     /// What a script that starts its clock anew at every send would have reported.
-    pub restarted_clock: Latency,
+    pub restarted_clock: Distribution,
     /// The group's own statistics, what this phase added to them; null where the
     /// kernel counts nothing.
     pub cpu_stat: Option<CpuStat>,
@@ -79,27 +79,6 @@ pub struct Sends {
     pub outside: u64,
     /// By a thread inside the group.
     pub inside: u64,
-}
-
-/// A distribution, exact: each quantile is a value that was measured (nearest rank).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Latency {
-    /// Number of values.
-    pub count: u64,
-    /// Smallest.
-    pub min_ns: Option<u64>,
-    /// Sum divided by count.
-    pub mean_ns: Option<u64>,
-    /// Median.
-    pub p50_ns: Option<u64>,
-    /// 90th percentile.
-    pub p90_ns: Option<u64>,
-    /// 99th percentile.
-    pub p99_ns: Option<u64>,
-    /// 99.9th percentile.
-    pub p999_ns: Option<u64>,
-    /// Largest.
-    pub max_ns: Option<u64>,
 }
 
 /// A group's statistics.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use indicatif::HumanCount;
 
-use super::report::{Demo, Latency, Phase};
-use crate::report::CauseShare;
-use crate::sink::units::duration;
+use super::report::{Demo, Phase};
+use crate::report::{CauseShare, Distribution};
+use crate::units::duration;
 
 /// Width of the names, and of a phase's column.
 const NAME: usize = 26;
@@ -80,7 +80,7 @@ pub fn text(demo: &Demo) -> String {
     }
     out.push('\n');
     out.push_str("first send to delivery\n");
-    latency(&mut out, &row, &|phase| phase.latency);
+    latency(&mut out, &row, &|phase| &phase.latency);
     out.push('\n');
     row(&mut out, "why it took so long", &|_| {
         format!(
@@ -93,7 +93,7 @@ pub fn text(demo: &Demo) -> String {
     }
     out.push('\n');
     out.push_str("what a script that restarts its clock at every send would have reported\n");
-    latency(&mut out, &row, &|phase| phase.restarted_clock);
+    latency(&mut out, &row, &|phase| &phase.restarted_clock);
     out.push('\n');
     let notes = format!(
         "An episode counts for its largest component; share and total are of the component \
@@ -136,7 +136,7 @@ fn wrap(out: &mut String, text: &str) {
 /// Writes a row of the table.
 type Row<'a> = dyn Fn(&mut String, &str, &dyn Fn(&Phase) -> String) + 'a;
 
-fn latency(out: &mut String, row: &Row<'_>, of: &dyn Fn(&Phase) -> Latency) {
+fn latency(out: &mut String, row: &Row<'_>, of: &dyn Fn(&Phase) -> &Distribution) {
     let value = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
     row(out, "  p50", &|phase| value(of(phase).p50_ns));
     row(out, "  p99", &|phase| value(of(phase).p99_ns));
@@ -242,8 +242,8 @@ mod tests {
     fn nothing_measured_is_said() {
         let mut demo = sample();
         for phase in &mut demo.phases {
-            phase.latency = Latency::default();
-            phase.restarted_clock = Latency::default();
+            phase.latency = Distribution::default();
+            phase.restarted_clock = Distribution::default();
             phase.causes.clear();
         }
         let text = text(&demo);

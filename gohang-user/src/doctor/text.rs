@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::report::{Doctor, Memlock, Verdict};
 use crate::probe::{Hook, HookState};
 use crate::process::escape;
-use crate::sink::units::duration;
+use crate::units::duration;
 
 /// Width of the first column.
 const LABEL: usize = 22;

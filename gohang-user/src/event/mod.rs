@@ -1,10 +1,12 @@
 //! Events: what the kernel side's records say, decoded in one place.
 
 mod decode;
+mod forms;
 
 pub use decode::{DecodeError, decode};
 use gohang_common::cause::{Cause, Outcome, Sums};
 pub use gohang_common::record::ProcessEvent;
+use serde::{Deserialize, Serialize};
 
 /// A decoded record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub enum Event {
 }
 
 /// A process: an id alone may be used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Root PID namespace.
     pub pid: u32,
@@ -25,7 +27,7 @@ pub struct ProcessId {
 }
 
 /// Time not runnable, by kind, in ns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedKinds {
     /// Asleep, wakeable by signals.
     pub interruptible: u64,
@@ -40,7 +42,7 @@ pub struct BlockedKinds {
 }
 
 /// One pending SIGURG, from its first send to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Episode {
     /// Its process.
     pub process: ProcessId,
@@ -63,12 +65,15 @@ pub struct Episode {
     /// Later sends absorbed.
     pub coalesced: u32,
     /// How it ended.
+    #[serde(with = "forms::OutcomeForm")]
     pub outcome: Outcome,
     /// Components in ns.
+    #[serde(with = "forms::SumsForm")]
     pub parts: Sums,
     /// `parts.blocked` by kind.
     pub blocked_kinds: BlockedKinds,
     /// Largest component.
+    #[serde(with = "forms::CauseForm")]
     pub cause: Cause,
     /// Part of `parts.throttled` is an estimate.
     pub estimate: bool,

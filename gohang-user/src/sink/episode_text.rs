@@ -1,9 +1,9 @@
 //! An episode as one line for people.
 
 use super::jsonl::largest_kind;
-use super::units::duration;
 use crate::event::Episode;
 use crate::process::escape;
+use crate::units::duration;
 
 /// The line of an episode, without a newline. Times count from
 /// `window_start_ns`; `cgroup` is the thread's group, if known.

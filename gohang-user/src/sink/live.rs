@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use super::interval::{Interval, IntervalProcess};
 use super::loss::loss_line;
 use super::text::layout::{Align, Style, Table, cut, usable_width};
-use super::units::{duration, duration_or_dash, percent, rate};
 use crate::process::escape;
 use crate::report::{Process, Report};
+use crate::units::{duration, duration_or_dash, percent, rate};
 
 /// Size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

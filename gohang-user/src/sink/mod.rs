@@ -13,4 +13,3 @@ pub mod pipe;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod text;
-pub mod units;

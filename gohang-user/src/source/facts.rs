@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
 use crate::process::ProcRoot;
-use crate::report::Limit;
+use crate::report::{Limit, Moment};
 
 /// What is known of a process.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Process id, root PID namespace.
     pub pid: u32,
@@ -34,7 +36,7 @@ pub struct Facts {
 }
 
 /// What is known of a process's groups.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupFacts {
     /// Membership: the path in /proc/PID/cgroup.
     pub cgroup: Option<String>,
@@ -63,6 +65,15 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     // SAFETY: a valid clock and a local to write to.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Now, on both clocks.
+#[must_use]
+pub fn now() -> Moment {
+    Moment {
+        mono_ns: monotonic_ns(),
+        wall_ns: clock_ns(libc::CLOCK_REALTIME),
+    }
 }
 
 /// CLOCK_MONOTONIC in ns, the clock of `bpf_ktime_get_ns`.

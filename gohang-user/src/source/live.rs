@@ -9,12 +9,15 @@ use aya::maps::{MapData, RingBuf};
 use gohang_common::map::GoOffsets;
 
 use super::facts::{Enricher, Facts, monotonic_ns};
+use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
-use super::{Item, Source, Taken, pending};
+use super::{Item, Source, SourceError, Taken, pending};
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, Inspector};
+use crate::golang::{FoundGo, InspectError, Inspector};
+use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
-use crate::process::ProcRoot;
+use crate::process::{ProcError, ProcRoot};
+use crate::report::Moment;
 
 /// What to trace and how.
 #[derive(Clone, Debug, Default)]
@@ -47,14 +50,35 @@ pub enum SelectError {
         /// Its name, escaped.
         comm: String,
     },
-    /// Its program cannot be read.
+    /// Its program may not be read.
     #[error("cannot tell whether process {pid} is a Go program: {reason}")]
+    Denied {
+        /// Given.
+        pid: u32,
+        /// What the kernel refused, and what would allow it.
+        reason: String,
+    },
+    /// Its program makes no sense.
+    #[error("{reason}; use --non-go to trace process {pid} all the same")]
     Unreadable {
         /// Given.
         pid: u32,
         /// Why.
         reason: String,
     },
+}
+
+impl SelectError {
+    fn of_proc(pid: u32, error: &ProcError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ProcError::Gone { .. } => Self::Unknown(pid),
+            ProcError::Denied { .. } => Self::Denied { pid, reason },
+            ProcError::Read { .. } | ProcError::Malformed { .. } => {
+                Self::Unreadable { pid, reason }
+            }
+        }
+    }
 }
 
 /// The live source.
@@ -74,6 +98,13 @@ pub struct Live {
     ended: Vec<ProcessId>,
     harvested: Instant,
     rescanned: Instant,
+    recorder: Option<Recorder>,
+}
+
+/// A record and, for a recording, its bytes.
+struct Arrived {
+    event: Event,
+    raw: Option<Vec<u8>>,
 }
 
 struct Ring(RingBuf<MapData>);
@@ -96,7 +127,9 @@ const RESCAN_EVERY: Duration = Duration::from_secs(2);
 pub fn check_pids(proc: &ProcRoot, selection: &Selection) -> Result<(), SelectError> {
     let inspector = Inspector::new(proc.clone());
     for &pid in &selection.pids {
-        let tgid = proc.tgid(pid).map_err(|_| SelectError::Unknown(pid))?;
+        let tgid = proc
+            .tgid(pid)
+            .map_err(|error| SelectError::of_proc(pid, &error))?;
         if tgid != pid {
             return Err(SelectError::Thread {
                 tid: pid,
@@ -115,8 +148,8 @@ pub fn check_pids(proc: &ProcRoot, selection: &Selection) -> Result<(), SelectEr
                     comm: crate::process::escape(comm),
                 });
             }
-            Err(error) if error.is_gone() => return Err(SelectError::Unknown(pid)),
-            Err(error) => {
+            Err(InspectError::Proc(error)) => return Err(SelectError::of_proc(pid, &error)),
+            Err(error @ InspectError::File { .. }) => {
                 return Err(SelectError::Unreadable {
                     pid,
                     reason: error.to_string(),
@@ -156,6 +189,7 @@ impl Live {
             ended: Vec::new(),
             harvested: Instant::now(),
             rescanned: Instant::now(),
+            recorder: None,
         };
         live.scan()?;
         Ok(live)
@@ -169,6 +203,45 @@ impl Live {
         let now = monotonic_ns();
         self.probe.open_window(now)?;
         Ok(now)
+    }
+
+    /// Records everything from here on. Begin before the first drain.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// The recording, if there is one.
+    pub fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
+    }
+
+    /// What is known of the run whose window opened at `start`.
+    #[must_use]
+    pub fn begin(&self, start: Moment) -> Begin {
+        Begin {
+            gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: kernel_release().map_or_else(|_| "unknown".into(), |kernel| kernel.text),
+            start,
+            hooks: self.probe.hooks().to_vec(),
+            precision: self.probe.precision(),
+            has_spans: self.probe.has_spans(),
+            attach_ns: self.probe.attach_ns(),
+        }
+    }
+
+    /// Totals as of `at`, which is now. What others know of the machine, costs
+    /// and what is pending is left empty.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn totals(&mut self, at: Moment) -> Result<Totals, ProbeError> {
+        Ok(Totals {
+            at,
+            snapshot: self.probe.snapshot()?,
+            counters: self.probe.counters()?,
+            taken: self.taken,
+            ..Totals::default()
+        })
     }
 
     /// Processes traced now.
@@ -222,14 +295,28 @@ impl Live {
                 }
             };
             if go.is_some() || (self.selection.non_go && !self.is_kernel_thread(pid)) {
-                // A provisional byte of an exec under way is overwritten: its
-                // record will decide anew.
-                self.probe.filter().trace(pid);
-                let facts = self.facts(pid, None, go.as_ref(), false);
-                self.adopt(pid, go.as_ref())?;
-                self.found.push(Item::Found(Box::new(facts)));
+                self.let_through(pid, go.as_ref())?;
             }
         }
+        Ok(())
+    }
+
+    /// Follows a process from here on, until it executes another program,
+    /// whatever was selected and whether or not it is Go.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn follow(&mut self, pid: u32) -> Result<(), ProbeError> {
+        self.let_through(pid, None)
+    }
+
+    fn let_through(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<(), ProbeError> {
+        // A provisional byte of an exec under way is overwritten: its record
+        // will decide anew.
+        self.probe.filter().trace(pid);
+        let facts = self.facts(pid, None, go, false);
+        self.adopt(pid, go)?;
+        self.found.push(Item::Found(Box::new(facts)));
         Ok(())
     }
 
@@ -357,43 +444,69 @@ impl Live {
         Ok(())
     }
 
-    fn take_records(&mut self) -> (Vec<Event>, BTreeMap<String, u64>) {
-        let mut events = Vec::new();
+    /// Takes every record off the ring before any is looked at: looking takes
+    /// longer.
+    fn take_records(&mut self) -> (Vec<Arrived>, BTreeMap<String, u64>) {
+        let mut arrived = Vec::new();
         let mut rejected = BTreeMap::new();
         while let Some(record) = self.ring.0.next() {
             self.taken.received += 1;
             match decode(&record) {
                 Ok(event) => {
                     self.taken.decoded += 1;
-                    events.push(event);
+                    let raw = self.recorder.is_some().then(|| record.to_vec());
+                    arrived.push(Arrived { event, raw });
                 }
                 Err(error) => {
                     self.taken.rejected += 1;
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record(&record, true);
+                    }
                     *rejected.entry(error.to_string()).or_insert(0) += 1;
                 }
             }
         }
-        (events, rejected)
+        (arrived, rejected)
+    }
+
+    fn record_items(&mut self, items: &[Item]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.items(items);
+        }
     }
 }
 
 impl Source for Live {
-    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), SourceError> {
+        let first = into.len();
         into.append(&mut self.found);
-        let (events, rejected) = self.take_records();
+        self.record_items(&into[first..]);
+        let (arrived, rejected) = self.take_records();
         for (reason, count) in rejected {
             log::warn!("{count} records rejected: {reason}");
         }
-        for event in events {
-            match &event {
-                Event::Process(record) => self.life(record, into)?,
-                // Written before the decision that its process is foreign.
-                Event::Episode(episode) if !self.traced.contains(&episode.process.pid) => continue,
-                Event::Episode(_) => {}
+        for Arrived { event, raw } in arrived {
+            let first = into.len();
+            let traced = match &event {
+                Event::Process(record) => {
+                    self.life(record, into)?;
+                    true
+                }
+                // Else written before the decision that its process is foreign.
+                Event::Episode(episode) => self.traced.contains(&episode.process.pid),
+            };
+            self.record_items(&into[first..]);
+            if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
+                recorder.group_of(&event, &mut self.enricher);
+                recorder.record(&raw, traced);
             }
-            into.push(Item::Event(event));
+            if traced {
+                into.push(Item::Event(event));
+            }
         }
+        let first = into.len();
         self.harvest(into)?;
+        self.record_items(&into[first..]);
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();
             self.scan()?;
@@ -402,15 +515,15 @@ impl Source for Live {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Snapshot, ProbeError> {
-        self.probe.snapshot()
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
+        Ok(self.probe.snapshot()?)
     }
 
-    fn counters(&mut self) -> Result<Counters, ProbeError> {
-        self.probe.counters()
+    fn counters(&mut self) -> Result<Counters, SourceError> {
+        Ok(self.probe.counters()?)
     }
 
-    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, ProbeError> {
+    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, SourceError> {
         let pending = self.probe.pending()?;
         Ok(pending
             .iter()

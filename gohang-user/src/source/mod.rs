@@ -4,16 +4,35 @@
 mod facts;
 mod live;
 mod pending;
+mod recorded;
+#[cfg(test)]
+mod recorded_tests;
+pub mod recording;
 mod select;
 mod synthetic;
 
-pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, same_start};
+pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, now, same_start};
 pub use live::{Live, LiveOptions, SelectError, check_pids};
+pub use recorded::{Ending, Recorded};
 pub use select::Selection;
 pub use synthetic::Synthetic;
 
 use crate::event::{Episode, Event};
 use crate::probe::{Counters, ProbeError, Snapshot};
+use serde::{Deserialize, Serialize};
+
+use recording::RecordingError;
+
+/// A source cannot be read any more.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The running kernel.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A recording.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+}
 
 /// Something that yields events and totals.
 pub trait Source {
@@ -21,25 +40,25 @@ pub trait Source {
     ///
     /// # Errors
     /// The source cannot be read any more.
-    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError>;
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), SourceError>;
 
     /// Totals of everything so far.
     ///
     /// # Errors
     /// The source cannot be read any more.
-    fn snapshot(&mut self) -> Result<Snapshot, ProbeError>;
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError>;
 
     /// The kernel side's counters.
     ///
     /// # Errors
     /// The source cannot be read any more.
-    fn counters(&mut self) -> Result<Counters, ProbeError>;
+    fn counters(&mut self) -> Result<Counters, SourceError>;
 
     /// Episodes that are pending at `now_ns`, each with its components so far.
     ///
     /// # Errors
     /// The source cannot be read any more.
-    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, ProbeError>;
+    fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, SourceError>;
 
     /// Records taken so far.
     fn taken(&self) -> Taken;
@@ -59,7 +78,7 @@ pub enum Item {
 }
 
 /// Records taken from the ring.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// All of them.
     pub received: u64,

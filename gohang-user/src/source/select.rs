@@ -21,6 +21,8 @@ pub struct Selection {
     pub units: BTreeSet<String>,
     /// Follow selected processes that are not Go as well.
     pub non_go: bool,
+    /// Nothing but what [`follow`](super::Live::follow) names.
+    pub by_hand: bool,
 }
 
 impl Selection {
@@ -28,7 +30,7 @@ impl Selection {
     /// new ones may match.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.pids.is_empty() || self.by_group() || !self.comms.is_empty()
+        !self.by_hand && (self.pids.is_empty() || self.by_group() || !self.comms.is_empty())
     }
 
     /// Whether a group decides, which a process can change without an exec.
@@ -38,7 +40,7 @@ impl Selection {
     }
 
     fn is_everything(&self) -> bool {
-        self.pids.is_empty() && self.comms.is_empty() && !self.by_group()
+        !self.by_hand && self.pids.is_empty() && self.comms.is_empty() && !self.by_group()
     }
 
     /// Whether the process matches, whatever it runs. One that has just ended
@@ -117,6 +119,12 @@ mod tests {
         assert!(selection.is_open());
         selection.pids.insert(7);
         assert!(!selection.is_open());
+        let by_hand = Selection {
+            by_hand: true,
+            ..Selection::default()
+        };
+        assert!(!by_hand.is_open() && !by_hand.may_match_gone(b"any"));
+        assert!(!by_hand.matches(&ProcRoot::default(), std::process::id()));
         selection.comms.insert("x".into());
         assert!(selection.is_open());
     }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Item, Source, Taken};
+use super::{Item, Source, SourceError, Taken};
 use crate::event::Episode;
-use crate::probe::{Counters, ProbeError, Snapshot};
+use crate::probe::{Counters, Snapshot};
 
 /// A source that yields what it is given.
 #[derive(Clone, Debug, Default)]
@@ -22,20 +22,20 @@ pub struct Synthetic {
 }
 
 impl Source for Synthetic {
-    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+    fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), SourceError> {
         into.extend(self.batches.pop_front().unwrap_or_default());
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Snapshot, ProbeError> {
+    fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
         Ok(self.totals.clone())
     }
 
-    fn counters(&mut self) -> Result<Counters, ProbeError> {
+    fn counters(&mut self) -> Result<Counters, SourceError> {
         Ok(self.counted.clone())
     }
 
-    fn pending(&mut self, _now_ns: u64) -> Result<Vec<Episode>, ProbeError> {
+    fn pending(&mut self, _now_ns: u64) -> Result<Vec<Episode>, SourceError> {
         Ok(self.still_pending.clone())
     }
 

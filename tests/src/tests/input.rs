@@ -3,15 +3,18 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::actor::{Target, pause_ms};
+use crate::actor::{Actor, Target, pause_ms};
+use crate::go::Workload;
 use crate::product::{self, Finished, Gohang};
 use crate::run::{Report, Settings, Test};
 use crate::stream::Stream;
+use crate::sys;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -33,6 +36,14 @@ pub fn tests() -> Vec<Test> {
         Test {
             name: "input::no_privilege",
             body: no_privilege,
+        },
+        Test {
+            name: "input::unreadable_process",
+            body: unreadable_process,
+        },
+        Test {
+            name: "input::damaged_program",
+            body: damaged_program,
         },
         Test {
             name: "input::no_btf",
@@ -164,13 +175,19 @@ fn nonsense(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// As nobody, from a copy that nobody may execute.
-fn no_privilege(settings: &Settings, report: &mut Report) -> Result<()> {
+/// A copy of gohang that everybody may execute.
+fn copy_for_all(settings: &Settings) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
     let copy = folder.path().join("gohang");
     std::fs::copy(settings.gohang()?, &copy)?;
     std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755))?;
+    Ok((folder, copy))
+}
+
+/// As nobody, from a copy that nobody may execute.
+fn no_privilege(settings: &Settings, report: &mut Report) -> Result<()> {
+    let (_folder, copy) = copy_for_all(settings)?;
     let mut command = Command::new(&copy);
     command
         .args(["trace", "-d", "1s"])
@@ -179,6 +196,82 @@ fn no_privilege(settings: &Settings, report: &mut Report) -> Result<()> {
         .gid(65_534);
     let end = Gohang::spawn_command(&mut command)?.wait(LIMIT)?;
     fails(&end, 3, &["CAP_BPF"], report)
+}
+
+/// Another's process, by its id: without the capability to read its program, by nobody and by a
+/// root that has all others, the answer is the capability, not that the process is no Go program.
+fn unreadable_process(settings: &Settings, report: &mut Report) -> Result<()> {
+    let target = Target::start("sleep", &[], None)?;
+    let pid = target.pid.to_string();
+    let (_folder, copy) = copy_for_all(settings)?;
+    let command = || {
+        let mut command = Command::new(&copy);
+        command
+            .args(["trace", "-d", "1s", "-p", &pid])
+            .current_dir("/");
+        command
+    };
+    let end = Gohang::spawn_command(command().uid(65_534).gid(65_534))?.wait(LIMIT)?;
+    fails(&end, 3, &["CAP_SYS_PTRACE"], report)?;
+    ensure!(end.stderr.contains("CAP_BPF"), "not all that is missing");
+
+    // linux/capability.h.
+    const DAC_OVERRIDE: u32 = 1;
+    const DAC_READ_SEARCH: u32 = 2;
+    const SYS_PTRACE: u32 = 19;
+    let mut limited = command();
+    let drop = || {
+        [DAC_OVERRIDE, DAC_READ_SEARCH, SYS_PTRACE]
+            .into_iter()
+            .try_for_each(sys::drop_capability)
+    };
+    // SAFETY: system calls only between fork and exec.
+    unsafe { limited.pre_exec(drop) };
+    let end = Gohang::spawn_command(&mut limited)?.wait(LIMIT)?;
+    fails(&end, 3, &["CAP_SYS_PTRACE"], report)?;
+    ensure!(
+        end.stderr.contains("CAP_DAC_READ_SEARCH") && !end.stderr.contains("CAP_BPF"),
+        "what is missing is not what is named"
+    );
+    target.finish()?;
+    Ok(())
+}
+
+/// A Go program whose build information is damaged runs all the same; gohang says what it cannot
+/// tell and how to trace it.
+fn damaged_program(settings: &Settings, report: &mut Report) -> Result<()> {
+    const MAGIC: &[u8] = b"\xff Go buildinf:";
+    /// Where the version's length stands.
+    const LENGTH: usize = 32;
+    let workloads = Workload::all(settings)?;
+    let mut program = std::fs::read(workloads[0].path())?;
+    let at = program
+        .windows(MAGIC.len())
+        .position(|bytes| bytes == MAGIC)
+        .context("no build information")?;
+    program[at + LENGTH..][..8].fill(0xff);
+    let (folder, _copy) = copy_for_all(settings)?;
+    let path = folder.path().join("damaged");
+    std::fs::write(&path, program)?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
+    let mut actor = Actor::spawn(Command::new(&path).args(["spin", "30"]), None)?;
+    actor.expect("ready")?;
+    let pid = actor.pid().to_string();
+    let args = ["trace", "-d", "300ms", "-p", &pid];
+    let end = product::run(settings.gohang()?, &args, LIMIT)?;
+    fails(&end, 2, &["--non-go"], report)?;
+    let said = end.stderr.matches("cannot tell").count();
+    ensure!(said == 1, "it says {said} times what it cannot tell");
+    let args = [&args[..], &["--non-go"]].concat();
+    let end = product::run(settings.gohang()?, &args, LIMIT)?;
+    actor.kill();
+    ensure!(
+        end.status.success(),
+        "with --non-go: {}: {}",
+        end.status,
+        end.stderr_line()
+    );
+    Ok(())
 }
 
 fn no_btf(settings: &Settings, report: &mut Report) -> Result<()> {

@@ -6,6 +6,7 @@ mod agreement_go;
 mod components;
 mod input;
 mod life;
+mod recording;
 mod reference;
 mod selection;
 mod storm;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Test> {
         agreement::total(),
         components::tests(),
         throttle::tests(),
+        recording::tests(),
         storm::tests(),
         life::tests(),
     ]

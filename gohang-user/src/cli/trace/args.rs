@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use gohang::probe::Precision;
+
+use super::super::report::args::{DisplayArgs, duration};
 
 /// `gohang trace`.
 #[derive(Debug, Args)]
@@ -15,28 +17,15 @@ pub struct TraceArgs {
     /// Show figures every so often while tracing.
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub interval: Option<Duration>,
-    /// Form of the output.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-    /// Print every episode (with `-o jsonl` or text).
-    #[arg(long)]
-    pub events: bool,
-    /// What text is grouped by.
-    #[arg(long, value_enum, default_value_t = By::Process)]
-    pub by: By,
-    /// Report deliveries slower than this.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10ms")]
-    pub threshold: Duration,
-    /// Report signals that are pending for longer than this.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
-    pub pending_limit: Duration,
+    #[command(flatten)]
+    pub display: DisplayArgs,
+    /// Keep a recording of the run, for `gohang replay`.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Report what the kernel programs cost (turns the kernel's BPF run-time
     /// statistics on while tracing).
     #[arg(long)]
     pub stats: bool,
-    /// Write the report to a file instead of stdout.
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub select: SelectArgs,
     #[command(flatten)]
@@ -101,39 +90,4 @@ fn throttle_source(text: &str) -> Result<Precision, String> {
         .into_iter()
         .find(|step| step.name() == text)
         .ok_or_else(|| format!("give one of {}", steps.map(Precision::name).join(", ")))
-}
-
-/// Form of the output of `trace`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    Text,
-    /// One JSON document at the end.
-    Json,
-    /// A JSON document a line, as things happen.
-    Jsonl,
-}
-
-/// What text is grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum By {
-    /// One block a process.
-    Process,
-    /// One line a thread below its process.
-    Thread,
-    /// One block a control group.
-    Cgroup,
-}
-
-/// Parses `250us`, `40ms`, `30s`: a positive time with its unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; give a number with a unit, as 250us, 40ms or 30s"))?;
-    if parsed.is_zero() {
-        return Err("it must be longer than nothing".to_owned());
-    }
-    if parsed > Duration::from_secs(366 * 24 * 3600) {
-        return Err("it must be at most a year".to_owned());
-    }
-    Ok(parsed)
 }

@@ -1,19 +1,19 @@
 //! `gohang trace`.
 
 pub mod args;
-mod output;
+mod keep;
 mod plan;
 mod session;
-mod writer;
 
 use std::io::Write as _;
 
 use gohang::privilege::{self, Capability};
 use gohang::probe::{ProbeError, StatsGuard};
 use gohang::process::ProcRoot;
-use gohang::source::{Live, LiveOptions, check_pids};
+use gohang::source::{Live, LiveOptions, SelectError, check_pids};
 
 use self::args::TraceArgs;
+use self::keep::Place;
 use self::plan::Plan;
 use self::session::Session;
 use super::{Exit, Failure};
@@ -30,10 +30,11 @@ const KEPT: [Capability; 4] = [
 pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     let plan = Plan::new(arguments)?;
     let proc = ProcRoot::default();
-    check_pids(&proc, &plan.selection).map_err(Failure::usage)?;
+    check_pids(&proc, &plan.selection).map_err(|error| refusal(error, &proc))?;
     check_machine(&proc)?;
     // Before anything is attached: a file that cannot be written costs nothing.
-    let writer = plan.open_output()?;
+    let writer = plan.display.open_output()?;
+    let place = plan.record.as_deref().map(Place::open).transpose()?;
     let stats = plan
         .stats
         .then(StatsGuard::enable)
@@ -53,9 +54,23 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let exit = runtime.block_on(Session::run(plan, live, writer))?;
+    let exit = runtime.block_on(Session::run(plan, live, writer, place))?;
     drop(stats);
     Ok(exit)
+}
+
+/// A process that may not be read shows that a privilege is missing, which is
+/// named; everything else is wrong usage.
+fn refusal(error: SelectError, proc: &ProcRoot) -> Failure {
+    match error {
+        SelectError::Denied { .. } => check_machine(proc)
+            .err()
+            .unwrap_or_else(|| Failure::unable(error)),
+        SelectError::Unknown(_)
+        | SelectError::Thread { .. }
+        | SelectError::NotGo { .. }
+        | SelectError::Unreadable { .. } => Failure::usage(error),
+    }
 }
 
 /// Whether this machine and these privileges allow tracing.

@@ -1,12 +1,8 @@
 //! Arguments validated into a plan.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use gohang::alert::Thresholds;
 use gohang::btf::VMLINUX;
 use gohang::cgroup::CgroupLayout;
 use gohang::probe::LoadOptions;
@@ -14,7 +10,9 @@ use gohang::process::ProcRoot;
 use gohang::source::Selection;
 
 use super::super::Failure;
-use super::args::{By, Output, SelectArgs, TraceArgs};
+use super::super::report::Display;
+use super::super::report::args::Output;
+use super::args::{SelectArgs, TraceArgs};
 
 /// What `trace` does.
 #[derive(Debug)]
@@ -23,28 +21,24 @@ pub(super) struct Plan {
     pub load: LoadOptions,
     pub duration: Option<Duration>,
     pub interval: Option<Duration>,
-    pub output: Output,
-    pub events: bool,
-    pub by: By,
-    pub thresholds: Thresholds,
+    pub display: Display,
     pub stats: bool,
     pub self_stats: bool,
-    out: Option<PathBuf>,
+    pub record: Option<PathBuf>,
 }
 
 impl Plan {
     /// Checks what clap cannot.
     pub fn new(args: TraceArgs) -> Result<Self, Failure> {
-        let usage = |text: &str| Failure::usage(anyhow::anyhow!(text.to_owned()));
-        if args.output == Output::Json && args.interval.is_some() {
-            return Err(usage(
-                "-o json prints one document at the end and cannot go with -i; use -o jsonl",
-            ));
+        if args.display.output == Output::Json && args.interval.is_some() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "-o json prints one document at the end and cannot go with -i; use -o jsonl"
+            )));
         }
-        if args.output == Output::Json && args.events {
-            return Err(usage(
-                "-o json prints one document at the end and cannot go with --events; use -o jsonl",
-            ));
+        if args.record.is_some() && args.record == args.display.out {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--record and --out name the same file; give each its own"
+            )));
         }
         let load = LoadOptions {
             ring_bytes: args.tuning.ring_bytes,
@@ -59,37 +53,11 @@ impl Plan {
             load,
             duration: args.duration,
             interval: args.interval,
-            output: args.output,
-            events: args.events,
-            by: args.by,
-            thresholds: Thresholds {
-                slow: args.threshold,
-                pending: args.pending_limit,
-            },
+            display: Display::new(args.display)?,
             stats: args.stats,
             self_stats: args.tuning.self_stats,
-            out: args.out,
+            record: args.record,
         })
-    }
-
-    /// Whether the report goes to stdout.
-    pub fn to_stdout(&self) -> bool {
-        self.out.is_none()
-    }
-
-    /// Opens what the report goes to.
-    pub fn open_output(&self) -> Result<Box<dyn Write + Send>, Failure> {
-        let Some(path) = &self.out else {
-            return Ok(Box::new(std::io::stdout()));
-        };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .with_context(|| format!("cannot write {}", path.display()))
-            .map_err(Failure::usage)?;
-        Ok(Box::new(file))
     }
 }
 
@@ -111,6 +79,7 @@ fn selection(args: SelectArgs) -> Result<Selection, Failure> {
         containers: args.container.into_iter().collect(),
         units: args.unit.into_iter().collect(),
         non_go: args.non_go,
+        by_hand: false,
     })
 }
 

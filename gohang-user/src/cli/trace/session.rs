@@ -2,23 +2,23 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use gohang::aggregate::{Aggregate, Context, loss};
-use gohang::alert::Book;
-use gohang::event::{Episode, Event};
-use gohang::privilege;
+use gohang::aggregate::{Remembering, loss};
+use gohang::event::Episode;
+use gohang::probe::ProgramCost;
 use gohang::process::{CpuTimes, ProcRoot};
-use gohang::report::{Clock, Machine, Moment, Report};
-use gohang::source::{Item, Live, Source as _, monotonic_ns};
+use gohang::report::{Machine, Moment, Report};
+use gohang::source::recording::{Begin, Recorder, Totals};
+use gohang::source::{Item, Live, Source as _, monotonic_ns, now};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use super::super::report::Flow;
 use super::super::{Exit, Failure};
-use super::output::Output;
+use super::keep::{Keeper, Place};
 use super::plan::Plan;
-use super::writer::Writer;
 
 /// How often the ring is drained when it does not fill up before.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -31,11 +31,10 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 pub(super) struct Session {
     plan: Plan,
     live: Live,
-    aggregate: Aggregate,
-    book: Book,
-    output: Output,
+    flow: Flow,
     items: Vec<Item>,
-    start: Moment,
+    begin: Begin,
+    keeper: Option<Keeper>,
     cpu: Option<Vec<CpuTimes>>,
     proc: ProcRoot,
 }
@@ -47,72 +46,53 @@ fn readiness(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(fd) }.map_err(|error| error.into_parts().1)
 }
 
-/// Now, on both clocks.
-fn moment() -> Moment {
-    let mono_ns = monotonic_ns();
-    let wall = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Moment {
-        mono_ns,
-        wall_ns: wall.as_nanos() as u64,
-    }
-}
-
-/// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
-fn wall(start: Moment) -> impl Fn(u64) -> String {
-    move |mono_ns| {
-        let wall_ns = start
-            .wall_ns
-            .wrapping_add(mono_ns)
-            .wrapping_sub(start.mono_ns);
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
-        humantime::format_rfc3339_millis(time).to_string()
-    }
-}
-
 impl Session {
     /// Opens the window, traces until told to end, prints the report.
     pub async fn run(
         plan: Plan,
         live: Live,
         writer: Box<dyn std::io::Write + Send>,
+        place: Option<Place>,
     ) -> Result<Exit, Failure> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let ring = readiness(live.ring_fd()?)?;
         let proc = ProcRoot::default();
         let mut session = Self {
-            output: Output::new(&plan, Writer::new(writer)?),
-            book: Book::new(plan.thresholds),
-            aggregate: Aggregate::default(),
+            flow: Flow::new(&plan.display, writer, false)?,
             items: Vec::new(),
-            start: Moment::default(),
+            keeper: place.map(Place::start).transpose()?,
+            begin: live.begin(Moment::default()),
             cpu: proc.cpu_times().ok(),
             plan,
             live,
             proc,
         };
-        session.start = moment();
-        session.start.mono_ns = session.live.open().map_err(Failure::unable)?;
-        session.output.begin(session.start.mono_ns);
+        let mut start = now();
+        start.mono_ns = session.live.open().map_err(Failure::unable)?;
+        session.begin.start = start;
+        session.flow.begin(start);
+        if session.keeper.is_some() {
+            session.live.record(Recorder::new(&session.begin));
+            session.keep();
+        }
         super::announce();
 
-        let now = Instant::now();
-        let never = now + Duration::from_secs(400 * 24 * 3600);
+        let began = Instant::now();
+        let never = began + Duration::from_secs(400 * 24 * 3600);
         let end = session
             .plan
             .duration
-            .map_or(never, |duration| now + duration);
-        let mut drain = interval_at(now + DRAIN_EVERY, DRAIN_EVERY);
+            .map_or(never, |duration| began + duration);
+        let mut drain = interval_at(began + DRAIN_EVERY, DRAIN_EVERY);
         drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = interval_at(now + LOOK_EVERY, LOOK_EVERY);
+        let mut look = interval_at(began + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let refresh = session
             .plan
             .interval
             .unwrap_or(Duration::from_secs(400 * 24 * 3600));
-        let mut refresh = interval_at(now + refresh, refresh);
+        let mut refresh = interval_at(began + refresh, refresh);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -127,7 +107,7 @@ impl Session {
                 _ = interrupted.recv() => break,
                 _ = terminated.recv() => break,
             }
-            if session.output.is_closed() {
+            if session.flow.is_closed() {
                 break;
             }
             // Given processes that have all ended: nothing more can come.
@@ -144,48 +124,48 @@ impl Session {
         let mut items = std::mem::take(&mut self.items);
         self.live.drain(&mut items)?;
         for item in items.drain(..) {
-            self.aggregate.take(&item);
-            match &item {
-                Item::Event(Event::Episode(episode)) => {
-                    self.raise(episode);
-                    if self.plan.events {
-                        let path = episode
-                            .cgroup_id
-                            .and_then(|id| self.live.enricher().path_by_id(id));
-                        self.output.episode(episode, path.as_deref());
-                    }
-                }
-                Item::Foreign(id) => self.book.forget(*id),
-                Item::Event(Event::Process(_)) | Item::Found(_) | Item::Ended(_) => {}
-            }
+            self.flow.take(&item, self.live.enricher());
         }
         self.items = items;
-        self.output.flush();
+        self.flow.flush();
+        self.keep();
         Ok(())
     }
 
-    /// Tells what the rules find in an episode.
-    fn raise(&mut self, episode: &Episode) {
-        for raised in self.book.look(episode, &wall(self.start)) {
-            self.output.alert(&raised.0);
+    /// Hands on what has been recorded.
+    fn keep(&mut self) {
+        if let Some((recorder, keeper)) = self.live.recorder().zip(self.keeper.as_ref()) {
+            keeper.write(recorder.take());
         }
     }
 
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
-        for episode in self.live.pending(monotonic_ns())? {
-            self.raise(&episode);
+        let pending = self.live.pending(monotonic_ns())?;
+        for episode in &pending {
+            self.flow.raise(episode);
         }
-        self.output.flush();
+        self.flow.flush();
+        if let Some(recorder) = self.live.recorder() {
+            recorder.pending(&pending);
+        }
+        let since_begin = monotonic_ns() - self.begin.start.mono_ns;
+        if let Some(keeper) = &mut self.keeper
+            && keeper.due(Duration::from_nanos(since_begin))
+        {
+            let totals = self.totals(now(), Vec::new(), Vec::new())?;
+            self.report(totals, Recorder::totals);
+        }
+        self.keep();
         Ok(())
     }
 
     /// Shows the figures so far.
     fn refresh(&mut self) -> Result<(), Failure> {
         self.pump()?;
-        let report = self.report(moment(), Vec::new())?;
-        self.output.interval(report)?;
-        self.output.flush();
+        let totals = self.totals(now(), Vec::new(), Vec::new())?;
+        let report = self.report(totals, |_, _| ());
+        self.flow.interval(report)?;
         if self.plan.self_stats {
             self.print_self_stats()?;
         }
@@ -207,33 +187,42 @@ impl Session {
         Ok(())
     }
 
-    fn report(
+    /// What the report needs beside the items.
+    fn totals(
         &mut self,
-        end: Moment,
-        costs: Vec<gohang::probe::ProgramCost>,
-    ) -> Result<Report, Failure> {
-        let snapshot = self.live.snapshot()?;
-        let counters = self.live.counters()?;
-        let hooks = self.live.probe().hooks().to_vec();
-        let context = Context {
-            kernel: privilege::kernel_release().map_or_else(|_| "unknown".into(), |k| k.text),
-            clock: Clock {
-                start: self.start,
-                end,
-            },
-            hooks: &hooks,
-            precision: self.live.probe().precision(),
-            has_spans: self.live.probe().has_spans(),
-            attach_ns: self.live.probe().attach_ns(),
-            snapshot,
-            counters,
-            taken: self.live.taken(),
-            output_dropped: self.output.dropped(),
-            costs,
+        at: Moment,
+        pending: Vec<Episode>,
+        costs: Vec<ProgramCost>,
+    ) -> Result<Totals, Failure> {
+        Ok(Totals {
             machine: self.machine(),
-            alerts: self.book.alerts(&wall(self.start)),
+            costs,
+            pending,
+            ..self.live.totals(at)?
+        })
+    }
+
+    /// The report as of the totals, which are recorded with what was asked for
+    /// it.
+    fn report(&mut self, totals: Totals, record: fn(&mut Recorder, &Totals)) -> Report {
+        let taken = totals.taken;
+        if self.keeper.is_none() {
+            return self
+                .flow
+                .report(&self.begin, totals, taken, self.live.enricher());
+        }
+        let mut groups = Remembering::new(self.live.enricher());
+        let report = self
+            .flow
+            .report(&self.begin, totals.clone(), taken, &mut groups);
+        let totals = Totals {
+            groups: groups.answers,
+            ..totals
         };
-        Ok(self.aggregate.report(context, self.live.enricher()))
+        if let Some(recorder) = self.live.recorder() {
+            record(recorder, &totals);
+        }
+        report
     }
 
     /// CPU time that went elsewhere since the start.
@@ -259,22 +248,18 @@ impl Session {
             Vec::new()
         };
         self.live.probe_mut().detach()?;
-        let end = moment();
+        let end = now();
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
-        self.aggregate.pending_at_end(&pending);
-        for episode in &pending {
-            self.raise(episode);
-            if self.plan.events {
-                let path = episode
-                    .cgroup_id
-                    .and_then(|id| self.live.enricher().path_by_id(id));
-                self.output.episode(episode, path.as_deref());
-            }
+        self.flow.pending_at_end(&pending, self.live.enricher());
+        let totals = self.totals(end, pending, costs)?;
+        let report = self.report(totals, Recorder::end);
+        self.keep();
+        let exit = self.flow.end(&report, true)?;
+        if let Some(keeper) = self.keeper {
+            keeper.finish()?;
         }
-        self.output.flush();
-        let report = self.report(end, costs)?;
-        self.output.end(&report)
+        Ok(exit)
     }
 
     /// Drains until everything that was submitted has arrived.

@@ -6,7 +6,7 @@ use super::TextOptions;
 use super::layout::wrap;
 use crate::process::escape;
 use crate::report::{Alert, Severity};
-use crate::sink::units::duration;
+use crate::units::duration;
 
 pub(super) fn lines(alerts: &[Alert], options: &TextOptions) -> Vec<String> {
     let mut lines: Vec<String> = alerts

@@ -10,7 +10,7 @@ use super::histogram::histogram;
 use super::layout::{Align, Table, wrap};
 use crate::process::escape;
 use crate::report::{CauseShare, Distribution, Spans, Waits};
-use crate::sink::units::{duration, duration_or_dash, percent};
+use crate::units::{duration, duration_or_dash, percent};
 
 /// Indent of what stands below a headline.
 pub(super) const INDENT: usize = 2;

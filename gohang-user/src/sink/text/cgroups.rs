@@ -5,7 +5,7 @@ use super::block;
 use super::layout::wrap;
 use crate::process::escape;
 use crate::report::{Cgroup, Report};
-use crate::sink::units::{cpus, duration, percent};
+use crate::units::{cpus, duration, percent};
 
 pub(super) fn lines(report: &Report, options: &TextOptions) -> Vec<String> {
     let mut lines = Vec::new();

@@ -5,7 +5,7 @@ use gohang_common::cause::{Cause, Outcome};
 
 use crate::process::escape;
 use crate::report::{CauseShare, Clock, Process};
-use crate::sink::units::{cpus, duration, percent, rate};
+use crate::units::{cpus, duration, percent, rate};
 
 /// A share from which on a side effect (waiting for a CPU, absorbed sends) is
 /// worth a word of its own.

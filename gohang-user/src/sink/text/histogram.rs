@@ -3,7 +3,7 @@
 use super::layout::{Style, columns};
 use crate::buckets::{Octave, octaves};
 use crate::report::Bucket;
-use crate::sink::units::duration;
+use crate::units::duration;
 
 /// Empty rows in a run that are shown one by one.
 const EMPTY_ROWS: usize = 2;

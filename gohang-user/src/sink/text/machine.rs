@@ -3,7 +3,7 @@
 use super::TextOptions;
 use super::layout::wrap;
 use crate::report::Report;
-use crate::sink::units::percent;
+use crate::units::percent;
 
 /// Share of all CPU time below which it is not worth a line.
 const NOTABLE: f64 = 0.01;

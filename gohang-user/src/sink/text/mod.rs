@@ -15,9 +15,9 @@ pub use histogram::histogram;
 use layout::{Style, wrap};
 
 use super::loss::loss_lines;
-use super::units::{duration, percent};
 use crate::process::escape;
 use crate::report::Report;
+use crate::units::{duration, percent};
 
 /// What text is grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ fn cost(report: &Report, options: &TextOptions) -> Vec<String> {
         table.row([
             escape(&program.program),
             program.runs.to_string(),
-            super::units::duration_or_dash(each),
+            crate::units::duration_or_dash(each),
             share.unwrap_or_else(|| "-".to_owned()),
         ]);
     }

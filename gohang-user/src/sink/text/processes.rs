@@ -5,7 +5,7 @@ use super::layout::{Align, Table, wrap};
 use super::{By, TextOptions, headline};
 use crate::process::escape;
 use crate::report::{CauseShare, Process, Report};
-use crate::sink::units::{duration, duration_or_dash};
+use crate::units::{duration, duration_or_dash};
 
 pub(super) fn lines(report: &Report, options: &TextOptions) -> Vec<String> {
     let mut lines = Vec::new();

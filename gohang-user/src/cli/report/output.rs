@@ -14,15 +14,17 @@ use gohang::sink::{json, jsonl, loss};
 
 use super::super::{Exit, Failure};
 use super::args::{By, Output as Form};
-use super::plan::Plan;
+use super::display::Display;
 use super::writer::{Sent, Writer};
 
-/// The output of a trace.
-pub(super) struct Output {
+/// What a command prints.
+pub struct Output {
     form: Form,
     text: TextOptions,
     terminal: bool,
     writer: Option<Writer>,
+    /// Waits for a slow reader instead of dropping.
+    patient: bool,
     buffer: Vec<u8>,
     /// Episodes in `buffer`.
     episodes: u64,
@@ -53,10 +55,10 @@ fn terminal_size() -> Option<TerminalSize> {
 }
 
 impl Output {
-    pub fn new(plan: &Plan, writer: Writer) -> Self {
-        let terminal = plan.to_stdout() && io::stdout().is_terminal();
+    pub fn new(display: &Display, writer: Writer, patient: bool) -> Self {
+        let terminal = display.to_stdout() && io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let by = match plan.by {
+        let by = match display.by {
             By::Process => text::By::Process,
             By::Thread => text::By::Thread,
             By::Cgroup => text::By::Cgroup,
@@ -66,15 +68,16 @@ impl Output {
             .flatten()
             .map(|size| size.columns);
         Self {
-            form: plan.output,
+            form: display.form,
             text: TextOptions {
                 by,
                 colour,
                 width: layout::usable_width(columns),
-                slow_ns: plan.thresholds.slow.as_nanos() as u64,
+                slow_ns: display.thresholds.slow.as_nanos() as u64,
             },
             terminal,
             writer: Some(writer),
+            patient,
             buffer: Vec::new(),
             episodes: 0,
             dropped: 0,
@@ -162,17 +165,18 @@ impl Output {
         }
         let episodes = std::mem::take(&mut self.episodes);
         let chunk = std::mem::take(&mut self.buffer);
-        let sent = self
-            .writer
-            .as_ref()
-            .map_or(Sent::Dropped, |writer| writer.offer(chunk));
+        let sent = match &self.writer {
+            Some(writer) if self.patient => writer.insist(chunk),
+            Some(writer) => writer.offer(chunk),
+            None => Sent::Dropped,
+        };
         if sent == Sent::Dropped {
             self.dropped += episodes;
         }
     }
 
     /// The report: the last thing on stdout; then the loss lines on stderr.
-    pub fn end(mut self, report: &Report) -> Result<Exit, Failure> {
+    pub fn end(mut self, report: &Report, complete: bool) -> Result<Exit, Failure> {
         let mut last = Vec::new();
         match self.form {
             Form::Jsonl => jsonl::write_end(&mut last, report),
@@ -190,7 +194,12 @@ impl Output {
             writer.insist(last);
             result = writer.finish();
         }
-        for line in loss::loss_lines(report) {
+        let lines = if complete {
+            loss::loss_lines(report)
+        } else {
+            vec![loss::loss_line(&report.loss)]
+        };
+        for line in lines {
             let _ = writeln!(io::stderr(), "gohang: {line}");
         }
         match result {

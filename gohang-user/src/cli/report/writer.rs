@@ -11,7 +11,7 @@ const QUEUE: usize = 256;
 
 /// A thread that writes what it is given.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub struct Writer {
     queue: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
     failed: Arc<AtomicBool>,
@@ -19,7 +19,7 @@ pub(super) struct Writer {
 
 /// What became of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub enum Sent {
     /// It is written, or will be.
     Yes,
     /// The reader is too slow, or gone.

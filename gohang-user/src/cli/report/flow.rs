@@ -1,0 +1,137 @@
+//! From a source's items to the report: aggregation, rules, output.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use gohang::aggregate::{Aggregate, Context, Groups};
+use gohang::alert::Book;
+use gohang::event::{Episode, Event};
+use gohang::report::{Moment, Report};
+use gohang::source::recording::{Begin, Totals};
+use gohang::source::{Item, Taken};
+
+use super::super::{Exit, Failure};
+use super::display::Display;
+use super::output::Output;
+use super::writer::Writer;
+
+/// What comes behind a source.
+pub struct Flow {
+    aggregate: Aggregate,
+    book: Book,
+    output: Output,
+    events: bool,
+    start: Moment,
+}
+
+/// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
+fn wall(start: Moment) -> impl Fn(u64) -> String {
+    move |mono_ns| {
+        let wall_ns = start
+            .wall_ns
+            .wrapping_add(mono_ns)
+            .wrapping_sub(start.mono_ns);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
+        humantime::format_rfc3339_millis(time).to_string()
+    }
+}
+
+impl Flow {
+    /// Nothing seen yet; what is printed goes to `writer`, and what a slow
+    /// reader does not take is dropped, or with `patient` waited for.
+    pub fn new(
+        display: &Display,
+        writer: Box<dyn Write + Send>,
+        patient: bool,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            aggregate: Aggregate::default(),
+            book: Book::new(display.thresholds),
+            output: Output::new(display, Writer::new(writer)?, patient),
+            events: display.events,
+            start: Moment::default(),
+        })
+    }
+
+    /// The window has opened.
+    pub fn begin(&mut self, start: Moment) {
+        self.start = start;
+        self.output.begin(start.mono_ns);
+    }
+
+    /// Whether the reader is gone.
+    pub fn is_closed(&self) -> bool {
+        self.output.is_closed()
+    }
+
+    /// Hands on what has been formatted.
+    pub fn flush(&mut self) {
+        self.output.flush();
+    }
+
+    /// Takes what a source yields.
+    pub fn take(&mut self, item: &Item, groups: &mut dyn Groups) {
+        self.aggregate.take(item);
+        match item {
+            Item::Event(Event::Episode(episode)) => {
+                self.raise(episode);
+                self.print(episode, groups);
+            }
+            Item::Foreign(id) => self.book.forget(*id),
+            Item::Event(Event::Process(_)) | Item::Found(_) | Item::Ended(_) => {}
+        }
+    }
+
+    /// Tells what the rules find in an episode, ended or pending.
+    pub fn raise(&mut self, episode: &Episode) {
+        for raised in self.book.look(episode, &wall(self.start)) {
+            self.output.alert(&raised.0);
+        }
+    }
+
+    fn print(&mut self, episode: &Episode, groups: &mut dyn Groups) {
+        if self.events {
+            let path = episode.cgroup_id.and_then(|id| groups.path(id));
+            self.output.episode(episode, path.as_deref());
+        }
+    }
+
+    /// Takes the episodes that are pending at the end.
+    pub fn pending_at_end(&mut self, pending: &[Episode], groups: &mut dyn Groups) {
+        self.aggregate.pending_at_end(pending);
+        for episode in pending {
+            self.raise(episode);
+            self.print(episode, groups);
+        }
+        self.output.flush();
+    }
+
+    /// The report as of the totals.
+    pub fn report(
+        &mut self,
+        begin: &Begin,
+        totals: Totals,
+        taken: Taken,
+        groups: &mut dyn Groups,
+    ) -> Report {
+        let context = Context {
+            output_dropped: self.output.dropped(),
+            alerts: self.book.alerts(&wall(self.start)),
+            ..Context::new(begin, totals, taken)
+        };
+        self.aggregate.report(context, groups)
+    }
+
+    /// Shows the figures so far.
+    pub fn interval(&mut self, report: Report) -> Result<(), Failure> {
+        self.output.interval(report)?;
+        self.output.flush();
+        Ok(())
+    }
+
+    /// Prints the report, the last thing. Of an incomplete one, what need not
+    /// add up is not called broken.
+    pub fn end(self, report: &Report, complete: bool) -> Result<Exit, Failure> {
+        self.output.end(report, complete)
+    }
+}

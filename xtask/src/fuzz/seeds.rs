@@ -1,0 +1,202 @@
+//! Inputs to begin with, cut from real data so that they are small.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use object::{Object as _, ObjectSection as _};
+
+use crate::workspace::Workspace;
+
+/// A real recording, relative to the workspace.
+const RECORDING: &str = "gohang-user/tests/data/stall.rec";
+/// The running kernel's type information.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+/// Types that a seed keeps.
+const TYPES: usize = 300;
+
+/// Makes the seeds of a target in `folder`. Data that this machine lacks is
+/// left out, with a word.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn make(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let seeds = match target {
+        "record" => records(&read(&workspace.root.join(RECORDING))),
+        "recording" => vec![read(&workspace.root.join(RECORDING))],
+        "btf" => btf(&read(Path::new(VMLINUX))).into_iter().collect(),
+        "go_elf" => go_programs(workspace)
+            .iter()
+            .filter_map(|path| go(&read(path)))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let seeds: Vec<Vec<u8>> = seeds.into_iter().filter(|seed| !seed.is_empty()).collect();
+    if seeds.is_empty() {
+        eprintln!("no real data to begin {target} with: it begins with nothing");
+    }
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(number.to_string()), seed)?;
+    }
+    Ok(())
+}
+
+/// The file's content; nothing, with a word, if it cannot be read.
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| {
+        eprintln!("no seeds from {}: {error}", path.display());
+        Vec::new()
+    })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// The records in a recording: frames of kind 2 behind 12 bytes of header.
+fn records(recording: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut at = 12;
+    while let Some(length) = u32_at(recording, at) {
+        let end = at + 5 + length as usize;
+        if recording.get(at + 4) == Some(&2) {
+            found.extend(recording.get(at + 5..end).map(<[u8]>::to_vec));
+        }
+        at = end;
+    }
+    found
+}
+
+/// The first types of a BTF file with just their names.
+fn btf(whole: &[u8]) -> Option<Vec<u8>> {
+    let header = u32_at(whole, 4)? as usize;
+    let types = whole.get(header + u32_at(whole, 8)? as usize..)?;
+    let names = whole.get(header + u32_at(whole, 16)? as usize..)?;
+    let (mut kept, mut strings) = (Vec::new(), vec![0u8]);
+    let mut moved = HashMap::from([(0, 0)]);
+    let mut at = 0;
+    for _ in 0..TYPES {
+        let info = u32_at(types, at + 4)?;
+        let (count, kind) = ((info & 0xffff) as usize, info >> 24 & 0x1f);
+        // Bytes of an entry behind the type, and whether it begins with a name.
+        let (entry, named) = match kind {
+            1 | 14 | 17 => (4, false),
+            3 => (12, false),
+            4 | 5 | 19 => (12, true),
+            6 | 13 => (8, true),
+            15 => (12, false),
+            _ => (0, false),
+        };
+        let entries = if matches!(kind, 1 | 3 | 14 | 17) {
+            1
+        } else {
+            count
+        };
+        let end = at + 12 + entry * entries;
+        let mut of_type = types.get(at..end)?.to_vec();
+        let own = std::iter::once(0);
+        let more = (0..if named { entries } else { 0 }).map(|index| 12 + entry * index);
+        for place in own.chain(more) {
+            let name = u32_at(&of_type, place)?;
+            let new = match moved.get(&name) {
+                Some(new) => *new,
+                None => {
+                    let text = names
+                        .get(name as usize..)?
+                        .split(|byte| *byte == 0)
+                        .next()?;
+                    let new = u32::try_from(strings.len()).ok()?;
+                    strings.extend_from_slice(text);
+                    strings.push(0);
+                    moved.insert(name, new);
+                    new
+                }
+            };
+            of_type[place..place + 4].copy_from_slice(&new.to_ne_bytes());
+        }
+        kept.extend(of_type);
+        at = end;
+    }
+    let lengths = [24, 0, kept.len(), kept.len(), strings.len()];
+    let mut seed = whole.get(..4)?.to_vec();
+    for length in lengths {
+        seed.extend(u32::try_from(length).ok()?.to_ne_bytes());
+    }
+    seed.extend(kept);
+    seed.extend(strings);
+    Some(seed)
+}
+
+/// The Go programs that the tests have built.
+fn go_programs(workspace: &Workspace) -> Vec<PathBuf> {
+    let root = std::env::var_os("GOHANG_GO_ROOT")
+        .map_or_else(|| workspace.target_dir.join("go"), PathBuf::from);
+    let entries = fs::read_dir(root.join("workloads")).into_iter().flatten();
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// A Go program's header and build information, as a 64-bit little-endian ELF
+/// file of two sections.
+fn go(whole: &[u8]) -> Option<Vec<u8>> {
+    const HEADER: usize = 64;
+    const NAMES: &[u8] = b"\0.go.buildinfo\0.shstrtab\0";
+    let file = object::File::parse(whole).ok()?;
+    let info = file.section_by_name(".go.buildinfo")?;
+    let data = info.data().ok()?;
+    let mut seed = whole.get(..HEADER)?.to_vec();
+    seed.extend(data);
+    let names_at = seed.len();
+    seed.extend(NAMES);
+    seed.resize(seed.len().next_multiple_of(8), 0);
+    let sections_at = seed.len();
+    seed.resize(seed.len() + HEADER, 0);
+    // name, type, flags, address, offset, size.
+    for (name, kind, flags, address, offset, size) in [
+        (1u32, 1u32, 3u64, info.address(), HEADER, data.len()),
+        (15, 3, 0, 0, names_at, NAMES.len()),
+    ] {
+        seed.extend(name.to_le_bytes());
+        seed.extend(kind.to_le_bytes());
+        for word in [flags, address, offset as u64, size as u64, 0, 16, 0] {
+            seed.extend(word.to_le_bytes());
+        }
+    }
+    // No program headers; three sections, the last of them the names.
+    seed[32..40].fill(0);
+    seed[40..48].copy_from_slice(&(sections_at as u64).to_le_bytes());
+    seed[56..58].fill(0);
+    seed[58..64].copy_from_slice(&[64, 0, 3, 0, 2, 0]);
+    Some(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_recording_has_records() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let recording = fs::read(root.join(RECORDING)).expect("committed");
+        let (all, half) = (
+            records(&recording),
+            records(&recording[..recording.len() / 2]),
+        );
+        assert!(half.len() > 1 && half.len() < all.len());
+        assert_eq!(half[..], all[..half.len()]);
+        assert!(records(b"").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_btf_and_no_go_program_gives_no_seed() {
+        assert_eq!(btf(b""), None);
+        assert_eq!(btf(&[0xff; 64]), None);
+        assert_eq!(go(b"\x7fELF"), None);
+    }
+}
