@@ -12,6 +12,10 @@ use super::apt::remove_folder;
 use super::tools::Tools;
 use crate::process::describe;
 
+/// The kernel's command line. Emulated time stands still whenever the host is busy, and the
+/// kernel would then put the TSC away for a clock of another rate than its scheduler's.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable clocksource=tsc";
+
 /// Size of the disk that takes the results back, bytes.
 const DISK: u64 = 32 << 20;
 
@@ -81,7 +85,7 @@ pub fn run(
         .arg(vmlinuz)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        .args(["-append", KERNEL_ARGUMENTS])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(messages.try_clone().context("the emulator's messages")?)
