@@ -203,6 +203,18 @@ impl Group {
         Ok(true)
     }
 
+    /// Lets real-time threads run in it, where a group has to be given a share for that.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn allow_real_time(&self) -> Result<()> {
+        let file = "cpu.rt_runtime_us";
+        if self.path.join(file).exists() {
+            self.write(file, "600000")?;
+        }
+        Ok(())
+    }
+
     fn write(&self, file: &str, text: &str) -> Result<()> {
         write(&self.path.join(file), text)
     }
