@@ -35,7 +35,8 @@ impl fmt::Display for Report {
             "# What gohang costs\n\n\
              Printed by `cargo xtask bench cost` (as root), here with {version}, kernel \
              {kernel}, {cpus} CPUs.\n\
-             Figures are medians, with quartiles in brackets.\n"
+             Figures are medians, with quartiles in brackets; of a round of the ping-pong its \
+             cheapest batch counts.\n"
         )?;
         context_switches(f, switches, *rounds)?;
         programs(f, switches)?;
