@@ -64,9 +64,15 @@ impl Step {
 
 /// The steps to try, in order: the first whose hooks the kernel allows is taken.
 ///
+/// `queue_hooks` says whether the hooks on the quota of run queues may be tried.
+///
 /// # Errors
 /// The step that is asked for needs what this kernel does not have.
-pub(super) fn steps(offsets: &Offsets, wanted: Option<Precision>) -> Result<Vec<Step>, ProbeError> {
+pub(super) fn steps(
+    offsets: &Offsets,
+    wanted: Option<Precision>,
+    queue_hooks: bool,
+) -> Result<Vec<Step>, ProbeError> {
     use Precision::{CfsRqOverlay, NoBandwidthControl, SwitchPointEstimate, ThreadExact};
     let step = |precision, run_queues| Step {
         precision,
@@ -74,7 +80,8 @@ pub(super) fn steps(offsets: &Offsets, wanted: Option<Precision>) -> Result<Vec<
     };
     let has = |fields: &[u32]| !fields.contains(&ABSENT);
     let counts = has(&[offsets.cfs_rq_throttle_count, offsets.task_cfs_rq]);
-    let hooks = counts
+    let hooks = queue_hooks
+        && counts
         && has(&[
             offsets.group_cfs_rq,
             offsets.group_parent,
@@ -107,9 +114,10 @@ pub(super) fn steps(offsets: &Offsets, wanted: Option<Precision>) -> Result<Vec<
         ),
         Some(CfsRqOverlay) if hooks => Ok(vec![step(CfsRqOverlay, true)]),
         Some(SwitchPointEstimate) if counts => Ok(vec![step(SwitchPointEstimate, false)]),
-        Some(wanted @ (CfsRqOverlay | SwitchPointEstimate)) => {
-            missing(wanted, "its run queues have no `throttle_count`")
-        }
+        Some(wanted @ (CfsRqOverlay | SwitchPointEstimate)) => missing(
+            wanted,
+            "its run queues have no `throttle_count`, or its hooks are not to be used",
+        ),
         Some(NoBandwidthControl) => Ok(vec![step(NoBandwidthControl, false)]),
     }
 }
@@ -134,7 +142,7 @@ mod tests {
     }
 
     fn names(offsets: &Offsets, wanted: Option<Precision>) -> Vec<(&'static str, bool)> {
-        steps(offsets, wanted)
+        steps(offsets, wanted, true)
             .expect("steps")
             .into_iter()
             .map(|step| (step.precision.name(), step.run_queues))
@@ -171,9 +179,9 @@ mod tests {
                 );
             }
         }
-        let error = steps(&old, Some(Precision::ThreadExact)).expect_err("no flag");
+        let error = steps(&old, Some(Precision::ThreadExact), true).expect_err("no flag");
         assert!(error.to_string().contains("6.18"), "{error}");
         let bare = offsets(false, true, false);
-        assert!(steps(&bare, Some(Precision::CfsRqOverlay)).is_err());
+        assert!(steps(&bare, Some(Precision::CfsRqOverlay), true).is_err());
     }
 }

@@ -42,6 +42,8 @@ pub struct LoadOptions {
     pub btf: PathBuf,
     /// The step of the ladder; without one the most exact that the kernel allows.
     pub throttle: Option<Precision>,
+    /// Whether the hooks on the quota of run queues are tried.
+    pub queue_hooks: bool,
     /// Another object than the embedded one (for tests).
     pub object: Option<PathBuf>,
 }
@@ -62,6 +64,7 @@ impl Default for LoadOptions {
             max_threads: 16384,
             btf: VMLINUX.into(),
             throttle: None,
+            queue_hooks: true,
             object: None,
         }
     }
@@ -194,7 +197,7 @@ impl Probe {
         let begin = Instant::now();
         let (kernel, aya_btf, mut loader) = read_types(&options.btf)?;
         let offsets = kernel_offsets(&kernel)?;
-        let steps = ladder::steps(&offsets, options.throttle)?;
+        let steps = ladder::steps(&offsets, options.throttle, options.queue_hooks)?;
         let bytes = match &options.object {
             Some(path) => &std::fs::read(path).map_err(|source| ProbeError::ObjectFile {
                 path: path.clone(),

@@ -62,6 +62,9 @@ pub struct TuningArgs {
     /// What "throttled" rests on; without it, the most exact that this kernel can do.
     #[arg(long, value_name = "STEP", value_parser = throttle_source)]
     pub throttle_source: Option<Precision>,
+    /// Do without the hooks on the quota of run queues.
+    #[arg(long, hide = true)]
+    pub no_queue_hooks: bool,
     /// Size of the ring buffer.
     #[arg(long, value_name = "BYTES", hide = true, default_value_t = gohang::probe::RING_BYTES, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub ring_bytes: u32,

@@ -45,6 +45,7 @@ impl Plan {
             max_threads: args.tuning.max_threads,
             btf: args.tuning.btf.unwrap_or_else(|| VMLINUX.into()),
             throttle: args.tuning.throttle_source,
+            queue_hooks: !args.tuning.no_queue_hooks,
             object: args.tuning.object,
             ..LoadOptions::default()
         };
