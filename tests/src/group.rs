@@ -174,6 +174,19 @@ impl Group {
         Ok(group)
     }
 
+    /// Gives its members almost all of a CPU that others want too, as far as their quota
+    /// allows.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn favour(&self) -> Result<()> {
+        // The greatest values that there are.
+        match self.version {
+            Version::V1 => self.write("cpu.shares", "262144"),
+            Version::V2 => self.write("cpu.weight", "10000"),
+        }
+    }
+
     fn write(&self, file: &str, text: &str) -> Result<()> {
         write(&self.path.join(file), text)
     }

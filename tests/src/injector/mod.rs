@@ -16,8 +16,10 @@
 //! - `runqueue`: a real-time injector on the target's own CPU keeps it from the send on, and
 //!   the target, which always spins, does not beat meanwhile;
 //! - `throttled`: the target, which always spins and is alone in its group, does not beat,
-//!   though a witness in another group, who only gets a CPU that nobody else wants, runs on the
-//!   target's CPU before the send and again up to the end of the interval.
+//!   though a witness in another group runs on its CPU, before the send and at least three
+//!   times from then up to the end of the interval. The target's group goes before all others,
+//!   and the witness only gets a CPU that hardly anybody wants: where the target waits for the
+//!   CPU, the witness may run once by chance, but then has had its share for long.
 //!
 //! `running` has no such interval, as a thread that runs takes its signals at once: its label
 //! is certain if the target, which nothing but an interrupt takes from its CPU, beats just

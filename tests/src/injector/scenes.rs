@@ -27,6 +27,9 @@ const STILL_NS: u64 = 1_000_000;
 /// Between two looks of the witness, ns.
 const LOOK_NS: u64 = 500_000;
 
+/// So often the witness must have run from the send on, or it is no proof.
+const LOOKS: u32 = 3;
+
 impl Injector {
     /// The target holds its condition until the signal has been sent, and says when it ends it.
     pub(super) fn held(&mut self) -> Result<()> {
@@ -108,16 +111,22 @@ impl Injector {
         }
     }
 
-    /// The last time that the witness ran while the target stood still.
+    /// The last time that the witness ran while the target stood still; the send's if it did
+    /// not run often enough.
     fn witnessed(&self, witness: &mut Witness, beat_ns: u64, sent: Sent) -> Result<u64> {
-        let mut until_ns = sent.after_ns;
+        let (mut until_ns, mut looks) = (sent.after_ns, 0);
         let is_still = || self.beat_ns() == beat_ns;
         while is_still() {
             if let Some(looked_ns) = witness.look(is_still)? {
                 until_ns = looked_ns;
+                looks += 1;
             }
             sys::sleep_ns(LOOK_NS);
         }
-        Ok(until_ns)
+        Ok(if looks < LOOKS {
+            sent.after_ns
+        } else {
+            until_ns
+        })
     }
 }

@@ -82,7 +82,7 @@ fn is_sent(page: &Page, n: u64) -> bool {
 fn masked(page: &Page, n: u64) {
     let wait = |done: &dyn Fn() -> bool| {
         while !done() {
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 std::hint::spin_loop();
             } else {
                 sys::sleep_ns(LOOK_NS);

@@ -69,6 +69,9 @@ impl Scene {
             Cause::Throttled => Some(Group::new(&settings.hierarchy()?, Some(QUOTA))?),
             _ => None,
         };
+        if let Some(group) = &group {
+            group.favour()?;
+        }
         let how = match cause {
             Cause::Throttled | Cause::RunQueue => "spin",
             other => other.name(),
