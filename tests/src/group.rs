@@ -162,16 +162,24 @@ impl Group {
     fn make(path: PathBuf, version: Version, quota: Option<(u64, u64)>) -> Result<Self> {
         std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let group = Self { path, version };
-        if let Some((quota_us, period_us)) = quota {
-            match version {
-                Version::V1 => {
-                    group.write("cpu.cfs_period_us", &period_us.to_string())?;
-                    group.write("cpu.cfs_quota_us", &quota_us.to_string())?;
-                }
-                Version::V2 => group.write("cpu.max", &format!("{quota_us} {period_us}"))?,
-            }
+        if let Some(quota) = quota {
+            group.limit(quota)?;
         }
         Ok(group)
+    }
+
+    /// Sets its quota and period, microseconds.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn limit(&self, (quota_us, period_us): (u64, u64)) -> Result<()> {
+        match self.version {
+            Version::V1 => {
+                self.write("cpu.cfs_period_us", &period_us.to_string())?;
+                self.write("cpu.cfs_quota_us", &quota_us.to_string())
+            }
+            Version::V2 => self.write("cpu.max", &format!("{quota_us} {period_us}")),
+        }
     }
 
     /// Gives its members almost all of a CPU that others want too, as far as their quota

@@ -13,6 +13,8 @@ use crate::sys;
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Page {
+    /// By how many times all times are longer than on a fast machine; set before the first round.
+    pub pace: AtomicU64,
     /// Number of the round that the injector wants.
     pub ask: AtomicU64,
     /// Number of the round whose condition the target has set up.
@@ -57,6 +59,11 @@ impl Page {
     pub fn open(path: &str) -> Result<&'static Self> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         map(&file.with_context(|| format!("cannot open {path}"))?)
+    }
+
+    /// How long this time, at pace 1, is here, ns.
+    pub fn paced(&self, ns: u64) -> u64 {
+        ns * self.pace.load(Ordering::Acquire).max(1)
     }
 
     /// Whether nothing more is to be done.

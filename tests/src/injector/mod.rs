@@ -1,6 +1,7 @@
 //! Signals a target whose delay it knows, because it has made it together with the target (see
 //! the target `cause`) and by nothing that the kernel accounts: `gohang-tests __injector
-//! cause=NAME page=PATH pid= tid= cpu= count= out=PATH`.
+//! cause=NAME page=PATH pid= tid= cpu= count= out=PATH`; or, with `measure=1 cpu=` alone, says
+//! what the pace is.
 //!
 //! Writes a label (see `label`) for every signal that it sends, once the handler has taken it
 //! and before the next is sent, and prints `injected N uncertain M` when N labels are certain.
@@ -25,6 +26,7 @@
 //! is certain if the target, which nothing but an interrupt takes from its CPU, beats just
 //! before the send and handles the signal sooner than any other cause lets it.
 
+mod pace;
 mod scenes;
 mod witness;
 
@@ -39,10 +41,11 @@ use crate::options::Options;
 use crate::page::Page;
 use crate::sys;
 
-/// How often a sleeping injector looks at the page, ns.
+/// How often a sleeping injector looks at the page, ns at pace 1: at the highest rank it must
+/// not look all the time.
 const LOOK_NS: u64 = 100_000;
 
-/// How long anything that must happen may take, ns; for machines a hundred times slower.
+/// How long it may take to get one label that is certain, ns.
 const LIMIT_NS: u64 = 30_000_000_000;
 
 /// At most so many signals for one that is certain, beyond the first hundred.
@@ -55,6 +58,10 @@ const TRIES: u64 = 20;
 pub fn run(words: &[String]) -> Result<()> {
     let o = Options::parse(words)?;
     sys::die_with_parent();
+    let cpu: usize = o.need("cpu")?;
+    if o.get("measure", 0)? != 0 {
+        return pace::measure(cpu);
+    }
     let out: String = o.need("out")?;
     let mut injector = Injector {
         cause: o.need("cause")?,
@@ -66,8 +73,8 @@ pub fn run(words: &[String]) -> Result<()> {
         rounds: 0,
         sent: 0,
         certain: 0,
+        limit_ns: sys::mono_ns() + LIMIT_NS,
     };
-    let cpu: usize = o.need("cpu")?;
     match injector.cause {
         Cause::RunQueue => sys::pin(0, cpu),
         _ => sys::pin(0, other_than(cpu)?),
@@ -106,6 +113,8 @@ struct Injector {
     sent: u64,
     /// Labels that are certain.
     certain: u64,
+    /// When the next one must be there.
+    limit_ns: u64,
 }
 
 /// When a signal was sent.
@@ -126,13 +135,20 @@ impl Sent {
 impl Injector {
     /// Whether more is to be sent.
     fn is_wanted(&self) -> Result<bool> {
+        let late = self.is_late();
         ensure!(
-            self.sent < self.count * TRIES + 100,
-            "of {} signals sent, only {} have a certain cause",
+            !late && self.sent < self.count * TRIES + 100,
+            "of {} signals sent for {}, only {} have that cause for certain{}",
             self.sent,
-            self.certain
+            self.cause,
+            self.certain,
+            if late { ", and no more come" } else { "" }
         );
         Ok(self.certain < self.count)
+    }
+
+    fn is_late(&self) -> bool {
+        sys::mono_ns() > self.limit_ns
     }
 
     /// Starts a round and waits until the target has set it up.
@@ -167,12 +183,11 @@ impl Injector {
     }
 
     fn wait(&self, what: &str, done: impl Fn() -> bool) -> Result<()> {
-        let limit = sys::mono_ns() + LIMIT_NS;
         while !done() {
-            if sys::mono_ns() > limit {
+            if self.is_late() {
                 bail!("{what} after {} signals for {}", self.sent, self.cause);
             }
-            sys::sleep_ns(LOOK_NS);
+            sys::sleep_ns(self.page.paced(LOOK_NS));
         }
         Ok(())
     }
@@ -182,7 +197,19 @@ impl Injector {
     }
 
     fn label(&mut self, sent: Sent, certain: bool) -> Result<()> {
-        self.certain += u64::from(certain);
+        if certain {
+            self.certain += 1;
+            self.limit_ns = sys::mono_ns() + LIMIT_NS;
+        }
+        if self.sent.is_multiple_of(20) {
+            eprintln!(
+                "DEBUG {} {} sent {} certain {}",
+                sys::mono_ns() / 1000000,
+                self.cause,
+                self.sent,
+                self.certain
+            );
+        }
         let label = Label {
             tid: u32::try_from(self.tid)?,
             before_ns: sent.before_ns,

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
-use super::witness::Witness;
+use super::witness::{Rank, Witness};
 use super::{Injector, Sent};
 use crate::sys;
+
+// All of these are times at pace 1.
 
 /// How long the injector keeps the target's CPU, ns, and then leaves it; a real-time thread
 /// must leave more than 5 % of the time to others.
@@ -49,7 +51,7 @@ impl Injector {
         while self.is_wanted()? {
             self.ask()?;
             let seen_ns = self.beat_ns();
-            let limit = sys::mono_ns() + SOON_NS;
+            let limit = sys::mono_ns() + self.page.paced(SOON_NS);
             // Awake, so that the send follows the beat at once.
             while self.beat_ns() == seen_ns && sys::mono_ns() < limit {
                 std::hint::spin_loop();
@@ -57,7 +59,7 @@ impl Injector {
             let moving = self.beat_ns() != seen_ns;
             let sent = self.send()?;
             let handled_ns = self.handled()?;
-            let soon = handled_ns.saturating_sub(sent.before_ns) < SOON_NS;
+            let soon = handled_ns.saturating_sub(sent.before_ns) < self.page.paced(SOON_NS);
             self.label(sent, moving && soon)?;
             sys::sleep_ns(REST_NS);
         }
@@ -68,11 +70,11 @@ impl Injector {
     pub(super) fn runqueue(&mut self) -> Result<()> {
         self.ask()?;
         while self.is_wanted()? {
-            sys::sleep_ns(LEAVE_NS);
+            sys::sleep_ns(self.page.paced(LEAVE_NS));
             let beat_ns = self.beat_ns();
             let sent = self.send()?;
             let mut until_ns = sent.after_ns;
-            while until_ns < sent.after_ns + KEEP_NS {
+            while until_ns < sent.after_ns + self.page.paced(KEEP_NS) {
                 until_ns = sys::mono_ns();
             }
             let kept = self.beat_ns() == beat_ns;
@@ -84,11 +86,11 @@ impl Injector {
 
     /// The target spins in a group with a quota, on a CPU that nobody else needs to want.
     pub(super) fn throttled(&mut self, cpu: usize) -> Result<()> {
-        let mut witness = Witness::start(cpu)?;
+        let mut witness = Witness::start(cpu, Rank::Last, self.page)?;
         self.ask()?;
         while self.is_wanted()? {
             let beat_ns = self.still();
-            let is_still = || self.beat_ns() == beat_ns;
+            let is_still = || self.beat_ns() == beat_ns && !self.is_late();
             if witness.look(is_still)?.is_none() {
                 continue;
             }
@@ -104,10 +106,11 @@ impl Injector {
     fn still(&self) -> u64 {
         loop {
             let beat_ns = self.beat_ns();
-            if sys::mono_ns().saturating_sub(beat_ns) > STILL_NS {
+            if sys::mono_ns().saturating_sub(beat_ns) > self.page.paced(STILL_NS) || self.is_late()
+            {
                 return beat_ns;
             }
-            sys::sleep_ns(LOOK_NS / 2);
+            sys::sleep_ns(self.page.paced(LOOK_NS) / 2);
         }
     }
 
@@ -115,13 +118,13 @@ impl Injector {
     /// not run often enough.
     fn witnessed(&self, witness: &mut Witness, beat_ns: u64, sent: Sent) -> Result<u64> {
         let (mut until_ns, mut looks) = (sent.after_ns, 0);
-        let is_still = || self.beat_ns() == beat_ns;
+        let is_still = || self.beat_ns() == beat_ns && !self.is_late();
         while is_still() {
             if let Some(looked_ns) = witness.look(is_still)? {
                 until_ns = looked_ns;
                 looks += 1;
             }
-            sys::sleep_ns(LOOK_NS);
+            sys::sleep_ns(self.page.paced(LOOK_NS));
         }
         Ok(if looks < LOOKS {
             sent.after_ns

@@ -1,4 +1,4 @@
-//! A thread that runs on a CPU only while nobody else wants it.
+//! A thread that runs on a CPU for a moment, when asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,9 +6,19 @@ use std::sync::mpsc::{Sender, channel};
 
 use anyhow::{Context, Result, bail};
 
+use crate::page::Page;
 use crate::sys;
 
-/// How often to look whether it has run, ns.
+/// What a witness runs before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// As much as the thread that starts it.
+    Same,
+    /// Before nobody: it runs only while hardly anybody else wants the CPU.
+    Last,
+}
+
+/// How often to look whether it has run, ns at pace 1.
 const LOOK_NS: u64 = 50_000;
 
 /// It looks when asked and is asleep otherwise, so that the CPU is idle when the target wants
@@ -17,6 +27,7 @@ const LOOK_NS: u64 = 50_000;
 pub struct Witness {
     ask: Sender<()>,
     asked: u64,
+    nap_ns: u64,
     /// When it ran last, and for which question.
     ran_ns: Arc<AtomicU64>,
     answered: Arc<AtomicU64>,
@@ -24,14 +35,17 @@ pub struct Witness {
 
 impl Witness {
     /// Starts one on this CPU.
-    pub fn start(cpu: usize) -> Result<Self> {
+    pub fn start(cpu: usize, rank: Rank, page: &Page) -> Result<Self> {
         let (ask, questions) = channel();
         let (ran_ns, answered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (ran, answer) = (Arc::clone(&ran_ns), Arc::clone(&answered));
         let (tell, ready) = channel();
         let work = move || {
             sys::pin(0, cpu);
-            let yielded = sys::yield_to_all();
+            let yielded = match rank {
+                Rank::Same => Ok(()),
+                Rank::Last => sys::yield_to_all(),
+            };
             let go_on = yielded.is_ok();
             // Whoever asked waits for this.
             let _ = tell.send(yielded);
@@ -49,6 +63,7 @@ impl Witness {
         Ok(Self {
             ask,
             asked: 0,
+            nap_ns: page.paced(LOOK_NS),
             ran_ns,
             answered,
         })
@@ -61,7 +76,7 @@ impl Witness {
             if !still() {
                 return Ok(None);
             }
-            sys::sleep_ns(LOOK_NS);
+            sys::sleep_ns(self.nap_ns);
         }
         if self.ask.send(()).is_err() {
             bail!("the witness is gone");
@@ -72,7 +87,7 @@ impl Witness {
                 let ran_ns = self.ran_ns.load(Ordering::Acquire);
                 return Ok(still().then_some(ran_ns));
             }
-            sys::sleep_ns(LOOK_NS);
+            sys::sleep_ns(self.nap_ns);
         }
         Ok(None)
     }

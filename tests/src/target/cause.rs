@@ -11,10 +11,10 @@ use crate::options::Options;
 use crate::page::Page;
 use crate::sys;
 
-/// How long a condition is held after the signal has been sent, ns.
+/// How long a condition is held after the signal has been sent, ns, at pace 1.
 const HOLD_NS: u64 = 2_000_000;
 
-/// How often a sleeping target looks at the page, ns.
+/// How often a sleeping target looks at the page, ns, at pace 1.
 const LOOK_NS: u64 = 100_000;
 
 /// The page, for the handler.
@@ -61,7 +61,7 @@ pub fn cause(o: &Options) -> Result<()> {
         while !page.is_stopped() {
             let asked = page.ask.load(Ordering::Acquire);
             if asked == done {
-                sys::sleep_ns(LOOK_NS);
+                sys::sleep_ns(page.paced(LOOK_NS));
             } else {
                 done = asked;
                 round(asked);
@@ -85,14 +85,14 @@ fn masked(page: &Page, n: u64) {
             if n.is_multiple_of(2) {
                 std::hint::spin_loop();
             } else {
-                sys::sleep_ns(LOOK_NS);
+                sys::sleep_ns(page.paced(LOOK_NS));
             }
         }
     };
     sys::block_sigurg(true);
     page.ready.store(n, Ordering::Release);
     wait(&|| is_sent(page, n));
-    let until = sys::mono_ns() + HOLD_NS;
+    let until = sys::mono_ns() + page.paced(HOLD_NS);
     wait(&|| sys::mono_ns() >= until);
     page.ended_ns.store(sys::mono_ns(), Ordering::Release);
     sys::block_sigurg(false);
@@ -136,12 +136,13 @@ fn blocked(page: &Page, round: u64, stack: &mut [u8]) {
 extern "C" fn vfork_child(arg: *mut libc::c_void) -> libc::c_int {
     // SAFETY: the parent passes a `Child` and waits.
     let Child { page, round } = unsafe { &*arg.cast::<Child>() };
+    let round = *round;
     // Tied to the parent's CPU and of its priority, it runs once the parent waits.
-    page.ready.store(*round, Ordering::Release);
-    while !is_sent(page, *round) {
-        sys::sleep_ns(LOOK_NS);
+    page.ready.store(round, Ordering::Release);
+    while !is_sent(page, round) {
+        sys::sleep_ns(page.paced(LOOK_NS));
     }
-    sys::sleep_ns(HOLD_NS);
+    sys::sleep_ns(page.paced(HOLD_NS));
     page.ended_ns.store(sys::mono_ns(), Ordering::Release);
     // SAFETY: ends the child without running what its parent has registered.
     unsafe { libc::_exit(0) }

@@ -8,9 +8,9 @@
 //! The notes are made to be read by programs: `causes `, what it is, and `key=value` words,
 //! in which values have no spaces.
 //!
-//! - `causes run kernel=RELEASE precision=STEP injections=N judged=yes|no`: the step of
-//!   throttling as in the `end` document; only the exact steps are judged, the matrix is there
-//!   in any case;
+//! - `causes run kernel=RELEASE precision=STEP injections=N pace=N judged=yes|no`: the step
+//!   of throttling as in the `end` document; how many times longer than on a fast machine all
+//!   times were; only the exact steps are judged, the matrix is there in any case;
 //! - `causes match labels=N matched=N missing=N surplus=N`;
 //! - five times, a row of the matrix: `causes row label=CAUSE throttled=N masked=N blocked=N
 //!   runqueue=N running=N none=N uncertain=N`, how often which cause was named for the label,
@@ -39,9 +39,9 @@ use crate::sys;
 /// The precisions that are exact.
 const EXACT: [&str; 2] = ["thread-exact", "cfs-rq-overlay"];
 
-/// The quota of the throttled target, us. With a period this short, a spell out of quota ends
-/// before anybody else is likely to want the CPU.
-const QUOTA: (u64, u64) = (3_000, 10_000);
+/// The quota and the period of the throttled target at pace 1, us. With a period this short, a
+/// spell out of quota ends before anybody else is likely to want the CPU.
+const QUOTA_US: (u64, u64) = (3_000, 10_000);
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -56,9 +56,10 @@ struct Scene {
     cause: Cause,
     page: &'static Page,
     path: String,
+    cpu: usize,
     target: Target,
     /// Declared behind the target: dropped once that has ended.
-    _group: Option<Group>,
+    group: Option<Group>,
     _file: File,
 }
 
@@ -66,7 +67,7 @@ impl Scene {
     fn set(settings: &Settings, cause: Cause, cpu: usize) -> Result<Self> {
         let (page, file, path) = Page::create()?;
         let group = match cause {
-            Cause::Throttled => Some(Group::new(&settings.hierarchy()?, Some(QUOTA))?),
+            Cause::Throttled => Some(Group::new(&settings.hierarchy()?, None)?),
             _ => None,
         };
         if let Some(group) = &group {
@@ -94,21 +95,26 @@ impl Scene {
             cause,
             page,
             path,
+            cpu,
             target,
-            _group: group,
+            group,
             _file: file,
         })
     }
 
     /// Injects, and reads the labels.
-    fn play(&self, count: u64, cpu: usize, folder: &TempDir) -> Result<Vec<Label>> {
+    fn play(&self, count: u64, pace: u64, folder: &TempDir) -> Result<Vec<Label>> {
+        self.page.pace.store(pace, Ordering::Release);
+        if let Some(group) = &self.group {
+            group.limit((QUOTA_US.0 * pace, QUOTA_US.1 * pace))?;
+        }
         let out = folder.path().join(self.cause.name());
         let words = [
             format!("cause={}", self.cause),
             format!("page={}", self.path),
             format!("pid={}", self.target.pid),
             format!("tid={}", self.target.workers[0]),
-            format!("cpu={cpu}"),
+            format!("cpu={}", self.cpu),
             format!("count={count}"),
             format!("out={}", out.display()),
         ];
@@ -143,19 +149,22 @@ fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
     gohang.wait_ready()?;
 
+    // Now, as tracing is part of what the machine has to do.
+    let words = [format!("cpu={cpu}"), "measure=1".to_owned()];
+    let pace = Actor::mode("__injector", &words, None)?.expect_number("pace")?;
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut labels = Vec::new();
     for scene in &scenes {
-        labels.extend(scene.play(settings.injections, cpu, &folder)?);
+        labels.extend(scene.play(settings.injections, pace, &folder)?);
     }
     pause_ms(300);
     let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
     drop(scenes);
-    judge(settings, &labels, &stream, report)
+    judge((settings.injections, pace), &labels, &stream, report)
 }
 
 fn judge(
-    settings: &Settings,
+    (injections, pace): (u64, u64),
     labels: &[Label],
     stream: &Stream,
     report: &mut Report,
@@ -167,8 +176,8 @@ fn judge(
     let (kernel, step) = (word("kernel")?, word("precision")?);
     let exact = EXACT.contains(&step);
     report.note(format!(
-        "causes run kernel={kernel} precision={step} injections={} judged={}",
-        settings.injections,
+        "causes run kernel={kernel} precision={step} injections={injections} pace={pace} \
+         judged={}",
         if exact { "yes" } else { "no" }
     ));
     let lines = &stream.lines;
@@ -200,7 +209,7 @@ fn judge(
         matching.missing.first().map(|n| labels[*n]),
         matching.surplus.first().map(|i| &lines[*i])
     );
-    matrix.check_counts(settings.injections)?;
+    matrix.check_counts(injections)?;
     if exact {
         matrix.check()?;
         check_swapped(&pairs, report)?;
