@@ -201,15 +201,6 @@ impl Injector {
             self.certain += 1;
             self.limit_ns = sys::mono_ns() + LIMIT_NS;
         }
-        if self.sent.is_multiple_of(20) {
-            eprintln!(
-                "DEBUG {} {} sent {} certain {}",
-                sys::mono_ns() / 1000000,
-                self.cause,
-                self.sent,
-                self.certain
-            );
-        }
         let label = Label {
             tid: u32::try_from(self.tid)?,
             before_ns: sent.before_ns,

@@ -36,7 +36,6 @@ pub fn measure(cpu: usize) -> Result<()> {
         sys::sleep_ns(FAST_NS);
     }
     took.sort_unstable();
-    eprintln!("DEBUG {:?}", took.iter().step_by(10).collect::<Vec<_>>());
     println!("pace {}", of(took[TIMES * PERCENT / 100]));
     Ok(())
 }

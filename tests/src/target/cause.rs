@@ -29,7 +29,8 @@ extern "C" fn on_sigurg(_sig: libc::c_int) {
     page.handled.fetch_add(1, Ordering::Release);
 }
 
-/// `cause`: the worker does what `how` says, once a round that is asked for in the page
+/// `cause`: the worker, which there is from the first byte of input on, so that it takes no
+/// time from others before, does what `how` says, once a round that is asked for in the page
 /// `page`, until the page says stop:
 ///
 /// - `masked`: blocks the signal until it has been sent and a while longer; spinning and
@@ -55,6 +56,10 @@ pub fn cause(o: &Options) -> Result<()> {
         _ => bail!("how={how:?}: masked, blocked, running or spin"),
     };
     let round = Mutex::new(round);
+    ready();
+    if !wait_for_go() {
+        return Ok(());
+    }
     let workers = Workers::start(1, false, move |_, _| {
         let mut round = round.lock().expect("there is one worker");
         let mut done = 0;

@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::actor::{Actor, Target, pause_ms};
+use crate::actor::{self, Actor, Target, pause_ms};
 use crate::confusion::{self, Matrix};
 use crate::group::Group;
 use crate::label::{Cause, Label};
@@ -86,11 +86,6 @@ impl Scene {
         ];
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let target = Target::start("cause", &options, group.as_ref())?;
-        ensure!(
-            target.workers.len() == 1,
-            "{} workers",
-            target.workers.len()
-        );
         Ok(Self {
             cause,
             page,
@@ -103,17 +98,21 @@ impl Scene {
     }
 
     /// Injects, and reads the labels.
-    fn play(&self, count: u64, pace: u64, folder: &TempDir) -> Result<Vec<Label>> {
+    fn play(&mut self, count: u64, pace: u64, folder: &TempDir) -> Result<Vec<Label>> {
         self.page.pace.store(pace, Ordering::Release);
         if let Some(group) = &self.group {
             group.limit((QUOTA_US.0 * pace, QUOTA_US.1 * pace))?;
         }
+        self.target.actor.go()?;
+        self.target.actor.expect("ready")?;
+        let workers = actor::workers(self.target.pid)?;
+        ensure!(workers.len() == 1, "{} workers", workers.len());
         let out = folder.path().join(self.cause.name());
         let words = [
             format!("cause={}", self.cause),
             format!("page={}", self.path),
             format!("pid={}", self.target.pid),
-            format!("tid={}", self.target.workers[0]),
+            format!("tid={}", workers[0]),
             format!("cpu={}", self.cpu),
             format!("count={count}"),
             format!("out={}", out.display()),
@@ -142,7 +141,7 @@ fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
     let cpus = sys::online_cpus()?;
     let cpu = usize::try_from(*cpus.last().context("no CPU is online")?)?;
     let scenes = Cause::ALL.map(|cause| Scene::set(settings, cause, cpu));
-    let scenes = scenes.into_iter().collect::<Result<Vec<Scene>>>()?;
+    let mut scenes = scenes.into_iter().collect::<Result<Vec<Scene>>>()?;
     let pids: Vec<String> = scenes.iter().map(|s| s.target.pid.to_string()).collect();
     let pids = pids.join(",");
     let args = ["trace", "-o", "jsonl", "--events", "--non-go", "-p", &pids];
@@ -154,7 +153,7 @@ fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
     let pace = Actor::mode("__injector", &words, None)?.expect_number("pace")?;
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut labels = Vec::new();
-    for scene in &scenes {
+    for scene in &mut scenes {
         labels.extend(scene.play(settings.injections, pace, &folder)?);
     }
     pause_ms(300);
