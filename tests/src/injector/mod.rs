@@ -18,9 +18,9 @@
 //!   the target, which always spins, does not beat meanwhile;
 //! - `throttled`: the target, which always spins and is alone in its group, does not beat,
 //!   though a witness in another group runs on its CPU, before the send and at least three
-//!   times from then up to the end of the interval. The target's group goes before all others,
-//!   and the witness only gets a CPU that hardly anybody wants: where the target waits for the
-//!   CPU, the witness may run once by chance, but then has had its share for long.
+//!   times from then on; until the last time but one. The target's group goes before all
+//!   others, and the witness only gets a CPU that hardly anybody wants: where the target waits
+//!   for the CPU, the witness may run once by chance, but then has had its share for long.
 //!
 //! `running` has no such interval, as a thread that runs takes its signals at once: its label
 //! is certain if the target, which nothing but an interrupt takes from its CPU, beats just

@@ -30,7 +30,7 @@ const STILL_NS: u64 = 1_000_000;
 const LOOK_NS: u64 = 500_000;
 
 /// So often the witness must have run from the send on, or it is no proof.
-const LOOKS: u32 = 3;
+const LOOKS: usize = 3;
 
 impl Injector {
     /// The target holds its condition until the signal has been sent, and says when it ends it.
@@ -114,22 +114,18 @@ impl Injector {
         }
     }
 
-    /// The last time that the witness ran while the target stood still; the send's if it did
-    /// not run often enough.
+    /// The last time but one that the witness ran while the target stood still; the send's if
+    /// it did not run often enough.
     fn witnessed(&self, witness: &mut Witness, beat_ns: u64, sent: Sent) -> Result<u64> {
-        let (mut until_ns, mut looks) = (sent.after_ns, 0);
+        let mut ran_ns = Vec::new();
         let is_still = || self.beat_ns() == beat_ns && !self.is_late();
         while is_still() {
-            if let Some(looked_ns) = witness.look(is_still)? {
-                until_ns = looked_ns;
-                looks += 1;
-            }
+            ran_ns.extend(witness.look(is_still)?);
             sys::sleep_ns(self.page.paced(LOOK_NS));
         }
-        Ok(if looks < LOOKS {
-            sent.after_ns
-        } else {
-            until_ns
+        Ok(match ran_ns[..] {
+            [.., until_ns, _] if ran_ns.len() >= LOOKS => until_ns,
+            _ => sent.after_ns,
         })
     }
 }
