@@ -196,7 +196,8 @@ fn judge(
     note_odd(&pairs, report);
     report.note(stream::check_loss(&stream.end)?);
     for line in lines {
-        line.check().map_err(anyhow::Error::msg)?;
+        line.check()
+            .map_err(|why| anyhow::anyhow!("{why}: {line:?}"))?;
         ensure!(
             line.coalesced == 0,
             "one signal at a time was sent, yet {line:?}"
