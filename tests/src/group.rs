@@ -162,14 +162,8 @@ impl Group {
     fn make(path: PathBuf, version: Version, quota: Option<(u64, u64)>) -> Result<Self> {
         std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let group = Self { path, version };
-        if let Some((quota_us, period_us)) = quota {
-            match version {
-                Version::V1 => {
-                    group.write("cpu.cfs_period_us", &period_us.to_string())?;
-                    group.write("cpu.cfs_quota_us", &quota_us.to_string())?;
-                }
-                Version::V2 => group.write("cpu.max", &format!("{quota_us} {period_us}"))?,
-            }
+        if let Some(quota) = quota {
+            group.limit(quota)?;
         }
         Ok(group)
     }
@@ -179,11 +173,10 @@ impl Group {
     /// # Errors
     /// The file and the kernel's error.
     pub fn set_quota(&self, quota_us: Option<u64>, period_us: u64) -> Result<()> {
-        match (self.version, quota_us) {
-            (Version::V1, Some(quota)) => self.write("cpu.cfs_quota_us", &quota.to_string()),
-            (Version::V1, None) => self.write("cpu.cfs_quota_us", "-1"),
-            (Version::V2, Some(quota)) => self.write("cpu.max", &format!("{quota} {period_us}")),
-            (Version::V2, None) => self.write("cpu.max", &format!("max {period_us}")),
+        match (quota_us, self.version) {
+            (Some(quota), _) => self.limit((quota, period_us)),
+            (None, Version::V1) => self.write("cpu.cfs_quota_us", "-1"),
+            (None, Version::V2) => self.write("cpu.max", &format!("max {period_us}")),
         }
     }
 
@@ -213,6 +206,33 @@ impl Group {
             self.write(file, "600000")?;
         }
         Ok(())
+    }
+
+    /// Sets its quota and period, microseconds.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn limit(&self, (quota_us, period_us): (u64, u64)) -> Result<()> {
+        match self.version {
+            Version::V1 => {
+                self.write("cpu.cfs_period_us", &period_us.to_string())?;
+                self.write("cpu.cfs_quota_us", &quota_us.to_string())
+            }
+            Version::V2 => self.write("cpu.max", &format!("{quota_us} {period_us}")),
+        }
+    }
+
+    /// Gives its members almost all of a CPU that others want too, as far as their quota
+    /// allows.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn favour(&self) -> Result<()> {
+        // The greatest values that there are.
+        match self.version {
+            Version::V1 => self.write("cpu.shares", "262144"),
+            Version::V2 => self.write("cpu.weight", "10000"),
+        }
     }
 
     fn write(&self, file: &str, text: &str) -> Result<()> {

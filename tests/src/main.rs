@@ -9,9 +9,15 @@ mod bpf;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
+mod confusion;
+#[cfg(test)]
+mod confusion_tests;
 mod go;
 mod group;
+mod injector;
+mod label;
 mod options;
+mod page;
 mod product;
 mod reference;
 mod reuse;
@@ -42,6 +48,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
                      (default: a folder `workloads` in the go root)
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
   --soak SECONDS     length of the soak test (default 15)
+  --injections N     episodes of each cause that the cause test makes (default 200)
   --list             print the names and stop
 
 `record` prints the episodes that the reference sees, one JSON object a line, at the end of
@@ -66,6 +73,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             target::run(kind, words)?;
         }
         Some((mode, rest)) if mode == "__sender" => sender::run(rest)?,
+        Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,
         Some((mode, rest)) if mode == "record" => record(rest)?,
         _ => return suite(args),
@@ -76,6 +84,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 fn suite(args: &[String]) -> Result<ExitCode> {
     let mut settings = Settings {
         soak_secs: 15,
+        injections: 200,
         ..Settings::default()
     };
     let mut filters = Vec::new();
@@ -91,6 +100,9 @@ fn suite(args: &[String]) -> Result<ExitCode> {
             "--go-root" => settings.go_root = Some(path(value()?)?),
             "--workloads" => settings.workloads = Some(path(value()?)?),
             "--soak" => settings.soak_secs = value()?.parse().context("--soak wants seconds")?,
+            "--injections" => {
+                settings.injections = value()?.parse().context("--injections wants a number")?;
+            }
             "--list" => list = true,
             "--help" | "-h" => {
                 print!("{HELP}");

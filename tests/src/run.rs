@@ -22,6 +22,8 @@ pub struct Settings {
     pub workloads: Option<PathBuf>,
     /// How long the soak test runs, seconds.
     pub soak_secs: u64,
+    /// How many episodes of each cause the cause test makes.
+    pub injections: u64,
     /// What the agreement tests add up to.
     pub totals: RefCell<Totals>,
 }

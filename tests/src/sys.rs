@@ -256,3 +256,13 @@ pub fn raise_priority() {
         }
     }
 }
+
+/// Lets the calling thread have only CPU time that nobody else wants.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn yield_to_all() -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `param` is valid; 0 is the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const param) }.into())
+}

@@ -41,6 +41,11 @@ pub fn install(alternate_stack: bool) -> Result<()> {
     )
 }
 
+/// Installs another handler, which must be async-signal-safe.
+pub fn install_other(handler: extern "C" fn(libc::c_int)) -> Result<()> {
+    set_action(handler as usize, 0)
+}
+
 /// Makes SIGURG ignored.
 pub fn ignore() -> Result<()> {
     set_action(libc::SIG_IGN, 0)

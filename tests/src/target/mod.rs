@@ -8,6 +8,7 @@
 //! find their ids in `/proc` from any PID namespace. The main thread blocks SIGURG, so that
 //! what is sent to the process goes to a worker.
 
+mod cause;
 mod exec;
 mod fate;
 mod handler;
@@ -50,6 +51,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "die" => fate::die(&o),
         "oneself" => fate::oneself(&o),
         "vfork" => fate::vfork(&o),
+        "cause" => cause::cause(&o),
         "exec" => exec::chain(&o),
         "urgent" => socket::urgent(&o),
         "churn" => fate::churn(&o),

@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod causes;
 mod components;
 mod input;
 mod life;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Test> {
         agreement_go::tests(),
         agreement::total(),
         components::tests(),
+        causes::tests(),
         throttle::tests(),
         recording::tests(),
         storm::tests(),
