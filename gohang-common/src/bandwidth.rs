@@ -5,7 +5,7 @@
 //! thread that waits on it. The sum up to now is one word, so that a reader
 //! without the lock never sees half of a change.
 
-use crate::thread::reload;
+use crate::memory::{UNKNOWN, reload};
 
 /// Edges that a queue remembers; two make one time out of quota.
 pub const EDGES: usize = 8;
@@ -76,7 +76,7 @@ impl CfsRq {
     }
 
     /// Time out of quota from `since` to `now`, ns, from the remembered edges;
-    /// [`crate::thread::UNKNOWN`] where they do not reach back so far.
+    /// [`UNKNOWN`] where they do not reach back so far.
     #[inline(never)]
     #[must_use]
     pub fn out_since(&self, since: u64, now: u64) -> u64 {
@@ -99,7 +99,8 @@ impl CfsRq {
             end = at;
             is_out = !is_out;
         }
-        crate::thread::UNKNOWN
+        // All that there ever were?
+        if edges <= EDGES as u64 { out } else { UNKNOWN }
     }
 
     /// When quota first came back after `since`, ns; 0 if it did not, or if the
@@ -123,7 +124,7 @@ impl CfsRq {
             }
             is_back = !is_back;
         }
-        0
+        if edges <= EDGES as u64 { found } else { 0 }
     }
 }
 
@@ -135,7 +136,6 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::thread::UNKNOWN;
     use proptest::prelude::*;
 
     #[test]

@@ -6,12 +6,14 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod account;
 pub mod bandwidth;
 pub mod cause;
 pub mod config;
 pub mod counter;
 pub mod hist;
 pub mod map;
+pub mod memory;
 pub mod record;
 pub mod thread;
 

@@ -75,6 +75,115 @@ fn a_park_is_split_at_its_end() {
     );
 }
 
+/// A queue that is out of quota from each first time to each second.
+fn queue(spans: &[(u64, u64)]) -> CfsRq {
+    let mut queue = CfsRq::default();
+    for (out, back) in spans {
+        queue.edge(true, *out);
+        queue.edge(false, *back);
+    }
+    queue
+}
+
+#[test]
+fn a_wait_is_split_by_its_queue() {
+    let mut t = running(100);
+    t.switch_out(200, state::RUNNABLE, false, false, NONE);
+    t.wait_on(7, 0);
+    send(&mut t, 350, false);
+    let queue = queue(&[(300, 900)]);
+    t.look_at_queue(Some(&queue), true, 1000, NONE);
+    t.switch_in(1000, false, NONE);
+    assert_eq!((t.stall_ns, t.runqueue_ns), (600, 200));
+    t.deliver(1010, false, NONE);
+    assert_eq!(
+        parts(&t),
+        Sums {
+            throttled: 550,
+            runqueue: 100,
+            running: 10,
+            ..Sums::default()
+        }
+    );
+}
+
+#[test]
+fn a_wait_goes_on_on_another_queue() {
+    let mut t = running(100);
+    t.switch_out(200, state::RUNNABLE, false, false, NONE);
+    t.wait_on(7, 0);
+    send(&mut t, 210, false);
+    let mut first = CfsRq::default();
+    first.edge(true, 300);
+    t.look_at_queue(Some(&first), true, 500, NONE);
+    t.migrate(500, NONE);
+    let other = queue(&[(100, 150), (600, 700)]);
+    t.wait_on(8, 50);
+    t.look_at_queue(Some(&other), true, 1000, NONE);
+    t.switch_in(1000, false, NONE);
+    // 300 to 500 on the first, and 600 to 700.
+    assert_eq!((t.stall_ns, t.runqueue_ns), (300, 500));
+    t.deliver(1000, false, NONE);
+    assert_eq!(
+        parts(&t),
+        Sums {
+            throttled: 300,
+            runqueue: 490,
+            ..Sums::default()
+        }
+    );
+}
+
+#[test]
+fn a_queue_that_was_out_before_we_looked() {
+    let mut t = running(100);
+    t.switch_out(200, state::RUNNABLE, false, false, NONE);
+    t.wait_on(7, 200);
+    send(&mut t, 250, false);
+    t.look_at_queue(None, true, 400, NONE);
+    t.switch_in(400, false, NONE);
+    assert_eq!((t.stall_ns, t.runqueue_ns), (200, 0));
+    t.deliver(400, false, NONE);
+    assert_eq!(parts(&t).throttled, 150);
+}
+
+#[test]
+fn what_a_queue_does_not_remember_is_an_estimate() {
+    let spans: Vec<(u64, u64)> = (0..6).map(|i| (300 + 10 * i, 305 + 10 * i)).collect();
+    let mut t = running(100);
+    t.switch_out(200, state::RUNNABLE, false, false, NONE);
+    t.wait_on(7, 0);
+    send(&mut t, 210, false);
+    t.look_at_queue(Some(&queue(&spans)), true, 400, NONE);
+    t.switch_in(400, false, NONE);
+    // The wait itself is exact: it stands on the sum.
+    assert_eq!((t.stall_ns, t.runqueue_ns), (30, 170));
+    assert_eq!(t.private_account.estimate, 1);
+    t.deliver(400, false, NONE);
+    assert_eq!(parts(&t).total(), 190);
+}
+
+#[test]
+fn a_park_ends_when_its_queue_says() {
+    let mut t = running(100);
+    t.switch_out(200, state::PARKED, false, false, NONE);
+    t.wait_on(7, 0);
+    t.unpark_by_queue(&queue(&[(190, 700), (750, 800)]));
+    t.switch_in(900, false, NONE);
+    assert_eq!((t.stall_ns, t.runqueue_ns), (500, 200));
+}
+
+#[test]
+fn out_of_quota_for_longer_than_was_waited_is_seen() {
+    let mut t = running(100);
+    t.switch_out(200, state::RUNNABLE, false, false, NONE);
+    send(&mut t, 200, false);
+    t.out_ns = 1_000;
+    t.out_private_ns = 1_000;
+    t.switch_in(300, false, NONE);
+    assert_eq!(t.anomalies, anomaly::OUT_TOO_LONG);
+}
+
 #[test]
 fn a_send_after_the_unpark_waits_for_a_cpu() {
     let mut t = running(100);
@@ -327,6 +436,8 @@ enum Step {
     Unpark,
     Send(bool),
     Deliver,
+    Quota,
+    Migrate,
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
@@ -337,6 +448,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
         Just(Step::Unpark),
         any::<bool>().prop_map(Step::Send),
         Just(Step::Deliver),
+        Just(Step::Quota),
+        Just(Step::Migrate),
     ];
     proptest::collection::vec((0u64..1_000_000, step), 1..200)
 }
@@ -348,6 +461,11 @@ proptest! {
     fn components_add_up(steps in steps()) {
         let mut t = running(1);
         let mut now = 1;
+        // The queue of its group, whose quota comes and goes meanwhile.
+        let mut queue = CfsRq::default();
+        let wait = |t: &mut Thread, queue: &CfsRq, now| {
+            t.wait_on(1, CfsRq::total_at(queue.clock, now));
+        };
         for (delta, step) in steps {
             now += delta;
             let on = t.state == state::ON_CPU;
@@ -355,9 +473,30 @@ proptest! {
                 Step::Out(next, blocked) if on => {
                     let own = blocked && t.own_handler != 0;
                     t.switch_out(now, next, blocked, own, NONE);
+                    wait(&mut t, &queue, now);
                 }
-                Step::In if !on => t.switch_in(now, t.blocked != 0, NONE),
-                Step::Wake(parked) => t.wake(now, parked, NONE),
+                Step::In if !on => {
+                    if t.state == state::RUNNABLE {
+                        t.look_at_queue(Some(&queue), true, now, NONE);
+                    }
+                    t.switch_in(now, t.blocked != 0, NONE);
+                }
+                Step::Wake(parked) => {
+                    let asleep = is_asleep(t.state);
+                    t.wake(now, parked, NONE);
+                    if asleep {
+                        wait(&mut t, &queue, now);
+                    }
+                }
+                Step::Quota => {
+                    let out = !queue.is_out();
+                    queue.edge(out, now);
+                }
+                Step::Migrate if t.state == state::RUNNABLE => {
+                    t.look_at_queue(Some(&queue), true, now, NONE);
+                    t.migrate(now, NONE);
+                    wait(&mut t, &queue, now);
+                }
                 Step::Unpark => t.unpark(now),
                 Step::Send(blocked) if t.private.sent_ns == 0 => send(&mut t, now, blocked),
                 Step::Deliver if on && t.private.sent_ns != 0 => {

@@ -1,11 +1,30 @@
 //! Giving up what is not needed any more.
 
+use std::time::{Duration, Instant};
+
 use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::error::PrivilegeError;
 use super::status::{STATUS, number, read};
+
+/// How long a thread that has been joined may still be counted: its joiner goes on
+/// as soon as its memory is let go (`exit_mm`), before the kernel takes it off the
+/// list.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How many threads the process has, once those that have ended are gone.
+fn settled_threads() -> Result<u64, PrivilegeError> {
+    let begin = Instant::now();
+    loop {
+        let threads = number(&read(STATUS)?, "Threads")?;
+        if threads == 1 || begin.elapsed() > SETTLE {
+            return Ok(threads);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
 
 /// What was given up for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +45,7 @@ pub struct Kept {
 /// The process has more than one thread (capabilities belong to threads, so the others
 /// would keep theirs), or the kernel refuses.
 pub fn keep_only(keep: &[Capability]) -> Result<Kept, PrivilegeError> {
-    let threads = number(&read(STATUS)?, "Threads")?;
+    let threads = settled_threads()?;
     if threads != 1 {
         return Err(PrivilegeError::Threads { threads });
     }

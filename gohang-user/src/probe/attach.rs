@@ -32,9 +32,12 @@ pub(super) fn attach_all(
     // Load all first: attaching is what costs the machine, so it is kept short.
     let mut loaded = load_all(ebpf, btf, &hooks)?;
     for (hook, program) in hooks.iter_mut().zip(PROGRAMS) {
-        let Some(result) = loaded.remove(program.name) else {
+        if hook.state != HookState::Attached {
             continue;
-        };
+        }
+        let result = loaded.remove(program.name).ok_or_else(|| {
+            ProbeError::Object(format!("loading its program {} broke off", program.name))
+        })?;
         if let Err(error) = result.and_then(|()| attach(ebpf, program)) {
             if program.required {
                 return Err(error);
@@ -94,19 +97,24 @@ fn load_all(
     // Taken from the end, where the largest are.
     let jobs = Mutex::new(jobs);
     let results = Mutex::new(BTreeMap::new());
+    let work = || {
+        while let Some((program, loadable)) = pop(&jobs) {
+            let result = loadable
+                .load(program.tracepoint, btf)
+                .map_err(|error| program_error(program.name, &error));
+            results
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(program.name, result);
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some((program, loadable)) = pop(&jobs) {
-                    let result = loadable
-                        .load(program.tracepoint, btf)
-                        .map_err(|error| program_error(program.name, &error));
-                    results
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(program.name, result);
-                }
-            });
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        work();
+        // A scope waits for the closures only; joined, the threads have ended.
+        for other in others {
+            // A panic in it shows in a program without a result.
+            let _ = other.join();
         }
     });
     Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
