@@ -232,6 +232,30 @@ pub fn input_closed() -> bool {
     poll.revents & libc::POLLHUP != 0
 }
 
+/// Runs `child` as vfork does, on `stack` in this process's memory, while the calling thread is
+/// in uninterruptible sleep, and waits for its end.
+///
+/// # Safety
+/// The child must keep to what a vfork child may do, and `given` must be good for it.
+pub unsafe fn vfork_and_wait(
+    stack: &mut [u8],
+    child: extern "C" fn(*mut libc::c_void) -> libc::c_int,
+    given: *mut libc::c_void,
+) {
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the child has a stack of its own, which outlives it; the rest is the caller's
+    // promise.
+    unsafe {
+        let pid = libc::clone(child, top.cast(), flags, given);
+        if pid > 0 {
+            while libc::waitpid(pid, std::ptr::null_mut(), 0) < 0
+                && *libc::__errno_location() == libc::EINTR
+            {}
+        }
+    }
+}
+
 /// Lets the calling thread's timers expire when they are due (a nanosecond of slack, not 50 us).
 pub fn no_timer_slack() {
     // SAFETY: no pointers are passed.

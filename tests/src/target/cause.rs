@@ -119,23 +119,9 @@ struct Child<'a> {
 
 fn blocked(page: &Page, round: u64, stack: &mut [u8]) {
     let child = Child { page, round };
-    let top = stack.as_mut_ptr_range().end;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the child has a stack of its own; it and what the child is given outlive it, as
-    // this thread waits for its end.
-    unsafe {
-        let pid = libc::clone(
-            vfork_child,
-            top.cast(),
-            flags,
-            std::ptr::from_ref(&child).cast_mut().cast(),
-        );
-        if pid > 0 {
-            while libc::waitpid(pid, std::ptr::null_mut(), 0) < 0
-                && *libc::__errno_location() == libc::EINTR
-            {}
-        }
-    }
+    let given = std::ptr::from_ref(&child).cast_mut().cast();
+    // SAFETY: what the child is given outlives it, as this thread waits for its end.
+    unsafe { sys::vfork_and_wait(stack, vfork_child, given) };
 }
 
 extern "C" fn vfork_child(arg: *mut libc::c_void) -> libc::c_int {

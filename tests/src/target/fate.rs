@@ -204,23 +204,8 @@ extern "C" fn vfork_child(arg: *mut libc::c_void) -> libc::c_int {
 }
 
 fn vfork_once(stack: &mut [u8], child_us: libc::c_long) {
-    let top = stack.as_mut_ptr_range().end;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the child has a stack of its own that outlives it (the parent waits), and only
-    // sleeps and exits.
-    unsafe {
-        let pid = libc::clone(
-            vfork_child,
-            top.cast(),
-            flags,
-            child_us as *mut libc::c_void,
-        );
-        if pid > 0 {
-            while libc::waitpid(pid, std::ptr::null_mut(), 0) < 0
-                && *libc::__errno_location() == libc::EINTR
-            {}
-        }
-    }
+    // SAFETY: the child only sleeps and exits; its argument is a number.
+    unsafe { sys::vfork_and_wait(stack, vfork_child, child_us as *mut libc::c_void) };
 }
 
 /// `churn`: threads and programs come and go until the end of input, all of them signalled.

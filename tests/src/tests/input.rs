@@ -93,6 +93,16 @@ fn fails(end: &Finished, code: i32, words: &[&str], report: &mut Report) -> Resu
     Ok(())
 }
 
+fn succeeds_with_non_go(end: &Finished) -> Result<()> {
+    ensure!(
+        end.status.success(),
+        "with --non-go: {}: {}",
+        end.status,
+        end.stderr_line()
+    );
+    Ok(())
+}
+
 /// The id of a process that has just ended.
 fn dead_pid() -> Result<String> {
     let mut child = Command::new("/bin/true").spawn()?;
@@ -135,13 +145,7 @@ fn not_go(settings: &Settings, report: &mut Report) -> Result<()> {
     let pid = target.pid.to_string();
     let args = ["trace", "-d", "200ms", "--non-go", "-p", &pid];
     let end = product::run(settings.gohang()?, &args, LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "with --non-go: {}: {}",
-        end.status,
-        end.stderr_line()
-    );
-    Ok(())
+    succeeds_with_non_go(&end)
 }
 
 fn nonsense(settings: &Settings, report: &mut Report) -> Result<()> {
@@ -265,13 +269,7 @@ fn damaged_program(settings: &Settings, report: &mut Report) -> Result<()> {
     let args = [&args[..], &["--non-go"]].concat();
     let end = product::run(settings.gohang()?, &args, LIMIT)?;
     actor.kill();
-    ensure!(
-        end.status.success(),
-        "with --non-go: {}: {}",
-        end.status,
-        end.stderr_line()
-    );
-    Ok(())
+    succeeds_with_non_go(&end)
 }
 
 fn no_btf(settings: &Settings, report: &mut Report) -> Result<()> {

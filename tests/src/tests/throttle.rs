@@ -10,6 +10,7 @@ use crate::product::Gohang;
 use crate::run::{Report, Settings, Test, skip};
 use crate::stage::wait_senders;
 use crate::stream::{self, Stream};
+use crate::sys;
 
 /// At least so many throttled periods.
 const PERIODS: u64 = 50;
@@ -94,9 +95,9 @@ fn trace(
         one.target.actor.expect("ready")?;
         one.target.workers = crate::actor::workers(one.target.pid)?;
     }
-    let end = std::time::Instant::now() + Duration::from_millis(WORK_MS + 400);
+    let end_ns = sys::mono_ns() + (WORK_MS + 400) * 1_000_000;
     meanwhile(busy)?;
-    std::thread::sleep(end.saturating_duration_since(std::time::Instant::now()));
+    sys::sleep_until_ns(end_ns);
     let after: Vec<(u64, u64)> = busy.iter().map(Busy::count).collect::<Result<_>>()?;
     let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
     let counted = busy
@@ -378,7 +379,7 @@ fn real_time(settings: &Settings, report: &mut Report) -> Result<()> {
     let crowd = Target::start("spin", &["cpu=1"], Some(&group))?;
     let options = ["cpu=1", "first=1", "on_us=2000", "off_us=3000"];
     let target = Target::start("onoff", &options, Some(&group))?;
-    if !crate::sys::is_real_time(target.pid) {
+    if !sys::is_real_time(target.pid) {
         anyhow::bail!("the kernel makes no real-time thread of it");
     }
     let pids = target.pid.to_string();
