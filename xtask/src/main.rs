@@ -59,28 +59,7 @@ enum Task {
         filter: Option<String>,
     },
     /// Run the privileged tests on real kernels under emulation.
-    Vm {
-        /// Kernels as `major.minor`; all of the matrix without any.
-        kernels: Vec<String>,
-        /// The long form: every test.
-        #[arg(long)]
-        full: bool,
-        /// Only tests whose names contain this; repeats.
-        #[arg(long = "test", value_name = "FILTER")]
-        tests: Vec<String>,
-        /// Only name the kernels and the tests.
-        #[arg(long)]
-        list: bool,
-        /// Machines at a time; each has two emulated CPUs.
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        jobs: usize,
-        /// Test this gohang instead of building one.
-        #[arg(long, value_name = "PATH")]
-        gohang: Option<PathBuf>,
-        /// Run this suite instead of building it.
-        #[arg(long, value_name = "PATH")]
-        suite: Option<PathBuf>,
-    },
+    Vm(vm::Options),
     /// Fuzz the parsers of outside data; needs a C++ compiler.
     Fuzz {
         /// Target of tests/fuzz; all without.
@@ -127,28 +106,7 @@ fn run(task: Task) -> Result<ExitCode> {
         } => {
             return test::test(&Workspace::find()?, &test::Options { filter, ci });
         }
-        Task::Vm {
-            kernels,
-            full,
-            tests,
-            list,
-            jobs,
-            gohang,
-            suite,
-        } => {
-            return vm::vm(
-                &Workspace::find()?,
-                &vm::Options {
-                    kernels,
-                    full,
-                    tests,
-                    list,
-                    jobs,
-                    gohang,
-                    suite,
-                },
-            );
-        }
+        Task::Vm(options) => return vm::vm(&Workspace::find()?, &options),
         Task::Fuzz { target, seconds } => {
             return fuzz::fuzz(&Workspace::find()?, &fuzz::Options { target, seconds });
         }

@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
 
 use self::expected::Row;
 use self::kernels::Image;
@@ -42,21 +43,27 @@ const FULL_LIMIT: Duration = Duration::from_secs(2400);
 const CONSOLE_LINES: usize = 60;
 
 /// What to run where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// Kernels by name; all without names.
+    /// Kernels as `major.minor`; all of the matrix without any.
     pub kernels: Vec<String>,
-    /// All tests rather than the short form's.
+    /// The long form: every test.
+    #[arg(long)]
     pub full: bool,
-    /// Instead of the short form's, the tests whose names contain one of these.
+    /// Only tests whose names contain this; repeats.
+    #[arg(long = "test", value_name = "FILTER")]
     pub tests: Vec<String>,
-    /// Only name kernels and tests.
+    /// Only name the kernels and the tests.
+    #[arg(long)]
     pub list: bool,
-    /// Machines at a time.
+    /// Machines at a time; each has two emulated CPUs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
-    /// Another gohang than the release build.
+    /// Test this gohang instead of building one.
+    #[arg(long, value_name = "PATH")]
     pub gohang: Option<PathBuf>,
-    /// Another suite than the release build.
+    /// Run this suite instead of building it.
+    #[arg(long, value_name = "PATH")]
     pub suite: Option<PathBuf>,
 }
 
