@@ -98,18 +98,9 @@ impl Btf {
         self.typedefs().find(&self.raw, name).next().is_some()
     }
 
-    /// Whether there is a function of that name. It says nothing about whether the
-    /// function can be traced.
-    #[must_use]
-    pub fn has_func(&self, name: &str) -> bool {
-        let funcs = self
-            .funcs
-            .get_or_init(|| NameIndex::build(&self.raw, &[kind::FUNC]));
-        funcs.find(&self.raw, name).next().is_some()
-    }
-
     /// The id of the function of that name, for asking the kernel to trace it; none if
-    /// there is no such function, or several.
+    /// there is no such function, or several. It says nothing about whether the function
+    /// can be traced.
     #[must_use]
     pub fn func_id(&self, name: &str) -> Option<u32> {
         let funcs = self

@@ -145,7 +145,8 @@ fn answers_about_typedefs_functions_and_enums() {
     assert_eq!(btf.typedef_func_params("css_t"), None);
     assert_eq!(btf.typedef_func_params("absent"), None);
     assert!(btf.has_typedef("btf_trace_bare") && !btf.has_typedef("task"));
-    assert!(btf.has_func("throttle_cfs_rq") && !btf.has_func("unthrottle_cfs_rq"));
+    assert!(btf.func_id("throttle_cfs_rq").is_some());
+    assert!(btf.func_id("unthrottle_cfs_rq").is_none());
 
     assert_eq!(btf.struct_size("task").unwrap(), 136);
     assert_eq!(btf.struct_size("css_t").unwrap(), 24);
@@ -378,7 +379,7 @@ fn query(bytes: &[u8]) {
             let _ = btf.field(strukt, path).map_err(|error| error.to_string());
         }
         let _ = btf.struct_size(strukt);
-        let _ = btf.has_func(strukt);
+        let _ = btf.func_id(strukt);
     }
     let _ = btf.typedef_func_params("btf_trace_sched_switch");
     for name in ["SMALL", "NEGATIVE", "BIG", "TASK_RUNNING"] {
