@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::apt::remove_folder;
+use super::setup::Setup;
 use super::tools::Tools;
 use crate::process::describe;
 
@@ -28,6 +29,8 @@ pub struct Results {
     pub status: Option<i32>,
     /// What kept it from getting so far, as far as is known.
     pub problem: Option<String>,
+    /// Why it was booted a second time, if it was.
+    pub booted_again: Option<&'static str>,
     /// How long it ran.
     pub took: Duration,
     /// Where its console, output, kernel messages and emulator's messages lie.
@@ -39,6 +42,14 @@ impl Results {
     pub fn console(&self) -> String {
         read(&self.folder.join("console.log"))
     }
+
+    /// The emulator's fault, if that is what kept the machine from its end: where two
+    /// emulated processors meet while the kernel patches its text, one of them takes the
+    /// breakpoint that is being put there for one of its own.
+    pub fn emulator_fault(&self) -> Option<&'static str> {
+        let patching = self.status.is_none() && self.console().contains("Oops: int3");
+        patching.then_some("the emulator lost a breakpoint in text that the kernel was patching")
+    }
 }
 
 /// Boots `vmlinuz` with `initramfs`, and waits at most `limit` for it to power off.
@@ -48,6 +59,7 @@ impl Results {
 /// When the emulator cannot be started or a file cannot be written.
 pub fn run(
     tools: &Tools,
+    setup: &Setup,
     vmlinuz: &Path,
     initramfs: &Path,
     folder: &Path,
@@ -62,10 +74,9 @@ pub fn run(
     file("disk")?.set_len(DISK).context("the machine's disk")?;
     let messages = file("qemu.log")?;
     let mut command = tools.qemu();
-    // Emulated in software: /dev/kvm may exist and not work (nested virtualisation).
+    setup.processors.apply(&mut command);
     command
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-        .args(["-smp", "2", "-m", "1G"])
+        .args(["-cpu", "max", "-m", "1G"])
         .args([
             "-nodefaults",
             "-no-user-config",
@@ -85,7 +96,8 @@ pub fn run(
         .arg(vmlinuz)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", KERNEL_ARGUMENTS])
+        .arg("-append")
+        .arg(format!("{KERNEL_ARGUMENTS} {}", setup.arguments))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(messages.try_clone().context("the emulator's messages")?)
@@ -124,6 +136,7 @@ pub fn run(
         output: read(&folder.join("output.log")).replace("\r\n", "\n"),
         status,
         problem,
+        booted_again: None,
         took,
         folder: folder.to_owned(),
     })

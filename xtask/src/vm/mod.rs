@@ -3,27 +3,30 @@
 mod apt;
 mod cpio;
 mod expected;
+mod fleet;
 mod initramfs;
 mod kernels;
 mod machine;
 mod selection;
+mod setup;
 mod sources;
 mod tools;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use self::expected::Row;
 use self::kernels::Image;
 use self::machine::Results;
+use self::setup::{SETUPS, Setup};
 use self::sources::Sources;
 use self::tools::Tools;
 use crate::process::output;
@@ -56,9 +59,9 @@ pub struct Options {
     /// Only name the kernels and the tests.
     #[arg(long)]
     pub list: bool,
-    /// Machines at a time; each has two emulated CPUs.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub jobs: usize,
+    /// Processors of this machine to use; all of them without it.
+    #[arg(long, value_name = "N")]
+    pub cores: Option<NonZeroUsize>,
     /// Test this gohang instead of building one.
     #[arg(long, value_name = "PATH")]
     pub gohang: Option<PathBuf>,
@@ -108,46 +111,54 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         .map(|kernel| kernel.provide(&folder, &sources))
         .collect::<Result<Vec<Image>>>()?;
     let workloads = workspace.target_dir.join("go/workloads");
-    let initramfs = folder.join("initramfs");
-    let archive = initramfs::build(&initramfs::Content {
-        busybox: &tools.busybox,
-        gohang: &gohang,
-        suite: &suite,
-        workloads: workloads.is_dir().then_some(workloads.as_path()),
-        tests: &tests,
-    })?;
-    fs::write(&initramfs, archive)
-        .with_context(|| format!("could not write {}", initramfs.display()))?;
-
+    let mut jobs = Vec::new();
+    for setup in &SETUPS {
+        let wanted = |test: &&String| Setup::of(test).name == setup.name;
+        let tests: Vec<String> = tests.iter().filter(wanted).cloned().collect();
+        if tests.is_empty() {
+            continue;
+        }
+        let initramfs = folder.join(format!("initramfs-{}", setup.name));
+        let archive = initramfs::build(&initramfs::Content {
+            busybox: &tools.busybox,
+            gohang: &gohang,
+            suite: &suite,
+            workloads: workloads.is_dir().then_some(workloads.as_path()),
+            tests: &tests,
+        })?;
+        fs::write(&initramfs, archive)
+            .with_context(|| format!("could not write {}", initramfs.display()))?;
+        jobs.extend(images.iter().map(|image| Job {
+            image,
+            setup,
+            tests: tests.clone(),
+            initramfs: initramfs.clone(),
+        }));
+    }
     let limit = if options.full {
         FULL_LIMIT
     } else {
         SHORT_LIMIT
     };
+    let cores = options.cores.map_or_else(thread::available_parallelism, Ok);
+    let cores = cores.context("the number of processors")?.get();
     let begin = Instant::now();
     let mut sum = Tally::default();
     let mut problems = Vec::new();
-    let boot = |image: &Image| {
-        let place = folder.join("runs").join(image.kernel.name);
-        machine::run(&tools, &image.vmlinuz, &initramfs, &place, limit)
-    };
-    boot_all(&images, options.jobs, boot, |image, results| {
-        let verdict = judge(image, &results, &tests, &rows);
-        show(image, &results, &verdict);
-        let kernel = image.kernel.name;
+    let boot = |job: &Job<'_>| job.run(&tools, &folder, limit);
+    let wants = |job: &Job<'_>| job.setup.processors.cores();
+    fleet::boot_all(&jobs, cores, wants, boot, |job, results| {
+        let verdict = judge(job.image, &results, &job.tests, &rows);
+        job.show(&results, &verdict);
         let found = verdict.problems.into_iter();
-        problems.extend(found.map(|problem| format!("{kernel}: {problem}")));
+        problems.extend(found.map(|problem| format!("{}: {problem}", job.name())));
         sum.add(verdict.tally);
     })?;
     println!();
     for problem in &problems {
         println!("problem: {problem}");
     }
-    println!(
-        "{} kernels in {} s",
-        images.len(),
-        begin.elapsed().as_secs()
-    );
+    println!("{} machines in {} s", jobs.len(), begin.elapsed().as_secs());
     println!("{sum}");
     Ok(if sum.failed == 0 && problems.is_empty() {
         ExitCode::SUCCESS
@@ -170,45 +181,6 @@ fn programs(workspace: &Workspace, options: &Options) -> Result<(PathBuf, PathBu
         None => test::build_release(workspace, test::SUITE)?,
     };
     Ok((gohang, suite))
-}
-
-/// Boots the images, `jobs` at a time, and hands each one's results over as they come.
-fn boot_all(
-    images: &[Image],
-    jobs: usize,
-    boot: impl Fn(&Image) -> Result<Results> + Sync,
-    mut take: impl FnMut(&Image, Results),
-) -> Result<()> {
-    let next = Mutex::new(images.iter());
-    let (sender, receiver) = std::sync::mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, images.len().max(1)) {
-            let (sender, next, boot) = (sender.clone(), &next, &boot);
-            scope.spawn(move || {
-                loop {
-                    let image = next.lock().ok().and_then(|mut images| images.next());
-                    let Some(image) = image else { break };
-                    if sender.send((image, boot(image))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut done = 0;
-        for (image, results) in receiver {
-            take(image, results?);
-            done += 1;
-        }
-        if done == images.len() {
-            Ok(())
-        } else {
-            Err(anyhow!(
-                "only {done} of {} kernels were booted",
-                images.len()
-            ))
-        }
-    })
 }
 
 /// Holds what a machine handed back against its exit status, the tests that were to
@@ -253,40 +225,62 @@ fn judge(image: &Image, results: &Results, tests: &[String], rows: &[Row]) -> Ve
     Verdict { tally, problems }
 }
 
-/// Prints a kernel's results: a line a test, and everything on failure.
-fn show(image: &Image, results: &Results, Verdict { tally, problems }: &Verdict) {
-    println!(
-        "\nkernel {} ({}), {} s",
-        image.kernel.name,
-        image.package,
-        results.took.as_secs()
-    );
-    if tally.failed == 0 && problems.is_empty() {
-        for line in results
-            .output
-            .lines()
-            .filter(|line| line.starts_with("test "))
-        {
-            println!("{line}");
+/// A machine to boot, and what it is to run.
+struct Job<'a> {
+    image: &'a Image,
+    setup: &'static Setup,
+    tests: Vec<String>,
+    initramfs: PathBuf,
+}
+
+impl Job<'_> {
+    /// Of the kernel and the setup.
+    fn name(&self) -> String {
+        format!("{}, {}", self.image.kernel.name, self.setup.name)
+    }
+
+    /// Boots it; once more if the emulator is known to be at fault, which is said.
+    fn run(&self, tools: &Tools, folder: &Path, limit: Duration) -> Result<Results> {
+        let place = format!("{}-{}", self.image.kernel.name, self.setup.name);
+        let place = folder.join("runs").join(place);
+        let once = || {
+            let vmlinuz = &self.image.vmlinuz;
+            machine::run(tools, self.setup, vmlinuz, &self.initramfs, &place, limit)
+        };
+        let mut results = once()?;
+        if let Some(fault) = results.emulator_fault() {
+            results = once()?;
+            results.booted_again = Some(fault);
         }
-    } else {
-        print!("{}", results.output);
-        for problem in problems {
-            println!("problem: {problem}");
-        }
-        let console = results.console();
-        let lines: Vec<&str> = console.lines().collect();
-        let from = lines.len().saturating_sub(CONSOLE_LINES);
+        Ok(results)
+    }
+
+    /// Prints a machine's results: all that was noted, and on failure the console's end.
+    fn show(&self, results: &Results, Verdict { tally, problems }: &Verdict) {
         println!(
-            "console of {} (all in {}):",
-            image.kernel.name,
-            results.folder.display()
+            "\nkernel {} ({}), {} s",
+            self.name(),
+            self.image.package,
+            results.took.as_secs()
         );
-        for line in &lines[from..] {
-            println!("    {}", line.trim_end());
+        if let Some(fault) = results.booted_again {
+            println!("booted a second time: {fault}");
+        }
+        print!("{}", results.output);
+        if tally.failed != 0 || !problems.is_empty() {
+            for problem in problems {
+                println!("problem: {problem}");
+            }
+            let console = results.console();
+            let lines: Vec<&str> = console.lines().collect();
+            let from = lines.len().saturating_sub(CONSOLE_LINES);
+            println!("console (all in {}):", results.folder.display());
+            for line in &lines[from..] {
+                println!("    {}", line.trim_end());
+            }
         }
     }
-    println!("kernel {}: {tally}", image.kernel.name);
 }
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,107 @@
+//! The ways in which each kernel is booted.
+
+use std::process::Command;
+
+/// How a machine's processors are emulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processors {
+    /// One, whose clocks count its instructions: time stands still while the host is busy
+    /// and jumps over idle spells, so that what is measured there is the same on every host
+    /// and at any load.
+    Counted,
+    /// Two at the same time, on the host's clock: for what happens between processors.
+    /// What the host takes away shows as time lost there.
+    Two,
+}
+
+impl Processors {
+    /// Processors of the host that they keep busy.
+    pub fn cores(self) -> usize {
+        match self {
+            Self::Counted => 1,
+            Self::Two => 2,
+        }
+    }
+
+    /// Tells the emulator. KVM is not asked for: /dev/kvm may exist and not work (nested
+    /// virtualisation), and it cannot count instructions.
+    pub fn apply(self, qemu: &mut Command) {
+        match self {
+            // 2^1 ns an instruction: 500 million a second.
+            Self::Counted => qemu.args(["-accel", "tcg,thread=single"]).args([
+                "-icount",
+                "shift=1,sleep=off",
+                "-smp",
+                "1",
+            ]),
+            Self::Two => qemu.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
+        };
+    }
+}
+
+/// A way to boot a kernel.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its name in folders and output.
+    pub name: &'static str,
+    pub processors: Processors,
+    /// Appended to the kernel's command line.
+    pub arguments: &'static str,
+    /// What the names of the tests begin with that want it.
+    tests: &'static [&'static str],
+}
+
+/// All of them; the last one takes the tests that no other wants.
+pub const SETUPS: [Setup; 2] = [
+    Setup {
+        name: "two-cpus",
+        processors: Processors::Two,
+        arguments: "",
+        tests: &[
+            "reference::",
+            "agreement::",
+            "storm::",
+            "life::",
+            "recording::",
+        ],
+    },
+    Setup {
+        name: "counted",
+        processors: Processors::Counted,
+        arguments: "",
+        tests: &[""],
+    },
+];
+
+impl Setup {
+    /// The one that a test wants.
+    pub fn of(test: &str) -> &'static Self {
+        let wants = |setup: &&Self| setup.tests.iter().any(|part| test.starts_with(part));
+        let last = &SETUPS[SETUPS.len() - 1];
+        SETUPS.iter().find(wants).unwrap_or(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_as_many_processors_as_it_says() {
+        for Setup { processors, .. } in &SETUPS {
+            let mut qemu = Command::new("qemu");
+            processors.apply(&mut qemu);
+            let words: Vec<_> = qemu.get_args().collect();
+            let at = words.iter().position(|word| *word == "-smp");
+            let number = words[at.expect("a number of processors") + 1];
+            assert_eq!(number.to_str(), Some(&*processors.cores().to_string()));
+        }
+    }
+
+    #[test]
+    fn every_test_has_one() {
+        assert_eq!(Setup::of("agreement::plain").name, "two-cpus");
+        assert_eq!(Setup::of("throttle::stall").name, "counted");
+        assert_eq!(Setup::of("").name, "counted");
+    }
+}
