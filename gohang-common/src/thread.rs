@@ -463,14 +463,13 @@ impl Thread {
         now - since
     }
 
-    /// Before the switch-in at `now` that ends a park: when quota came back to the
-    /// queue that [`Thread::wait_on`] named.
+    /// The park is over by `now`: it ended when quota last came back to the queue that
+    /// [`Thread::wait_on`] named, if there is one that tells.
     #[inline(always)]
-    pub fn unpark_by_queue(&mut self, queue: &CfsRq) {
-        let back = queue.back_after(reload(&self.since_ns));
-        if back != 0 {
-            self.unpark(back);
-        }
+    pub fn unpark_by_queue(&mut self, queue: Option<&CfsRq>, now: u64) {
+        let back = queue.map_or(0, CfsRq::last_back);
+        let told = back > reload(&self.since_ns) && back <= now;
+        self.unpark(if told { back } else { now });
     }
 
     /// The thread takes a SIGURG: closes the running interval at `now`.

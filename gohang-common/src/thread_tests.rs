@@ -168,9 +168,23 @@ fn a_park_ends_when_its_queue_says() {
     let mut t = running(100);
     t.switch_out(200, state::PARKED, false, false, NONE);
     t.wait_on(7, 0);
-    t.unpark_by_queue(&queue(&[(190, 700), (750, 800)]));
+    // Parked on when quota came back for the first time and went again at once.
+    t.unpark_by_queue(Some(&queue(&[(190, 700), (750, 800)])), 850);
     t.switch_in(900, false, NONE);
-    assert_eq!((t.stall_ns, t.runqueue_ns), (500, 200));
+    assert_eq!((t.stall_ns, t.runqueue_ns), (600, 100));
+}
+
+#[test]
+fn a_park_that_no_queue_tells_of_ends_when_its_flag_is_seen_down() {
+    // None, one that has not come back since, one that came back later.
+    for queue in [None, Some(queue(&[(50, 150)])), Some(queue(&[(190, 870)]))] {
+        let mut t = running(100);
+        t.switch_out(200, state::PARKED, false, false, NONE);
+        t.wait_on(7, 0);
+        t.unpark_by_queue(queue.as_ref(), 850);
+        t.switch_in(900, false, NONE);
+        assert_eq!((t.stall_ns, t.runqueue_ns), (650, 50));
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::emit;
 use crate::kernel::{MAX_RT_PRIO, Task, cgroup_id, load, offset, probe, setting};
 use crate::maps::{CFS_RQS, EMPTY_CFS_RQ};
 use crate::threads::{filtered, find, shared};
+use crate::throttle::{any_parked, look_at_all};
 
 /// Groups above a group that may be the one whose limit ran out. A limit further
 /// up is counted, and its owner not named.
@@ -106,6 +107,10 @@ impl Cpu {
 /// Called before the kernel changes `throttle_count`.
 #[inline(never)]
 fn edge(group: u64, rq: u64, out: bool) {
+    // A flag seen down before the next edge tells which edge took it down.
+    if any_parked() {
+        look_at_all();
+    }
     let Some(cpu) = Cpu::of(rq) else { return };
     let cfs_rq = cpu.cfs_rq(group);
     if probe::<u64>(cfs_rq, offset!(cfs_rq_rq)) != Some(rq) {
@@ -195,6 +200,15 @@ fn queue_or_new(cfs_rq: u64, group: u64, out: bool) -> Option<&'static mut CfsRq
     Some(new)
 }
 
+/// The queue that the thread waits on, if the hooks have told of it.
+#[inline(always)]
+pub fn waited_on(thread: &Thread) -> Option<&'static CfsRq> {
+    if !is_on() {
+        return None;
+    }
+    queue(reload(&thread.cfs_rq)).map(|queue| &*queue)
+}
+
 /// The thread becomes runnable at `now`, on the run queue that its task names.
 #[inline(always)]
 pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
@@ -241,11 +255,9 @@ pub fn end_wait(thread: &mut Thread, task: Task, now: u64) {
 
 #[inline(never)]
 fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
-    let waited_on = reload(&thread.cfs_rq);
     if reload(&thread.state) == state::PARKED {
-        if let Some(queue) = queue(waited_on) {
-            thread.unpark_by_queue(queue);
-        }
+        // One that found no place on the list: the flag was not looked at.
+        thread.unpark_by_queue(waited_on(thread), now);
         return;
     }
     // Where the kernel parks threads one by one, one that is not parked waits for
@@ -253,7 +265,7 @@ fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
     if setting!(throttle) != throttle::OVERLAY || reload(&thread.state) == state::ON_CPU {
         return;
     }
-    let same = waited_on == cfs_rq;
+    let same = reload(&thread.cfs_rq) == cfs_rq;
     let shared = shared(thread.tgid);
     if let Some(queue) = queue(cfs_rq) {
         thread.look_at_queue(Some(queue), same, now, shared);

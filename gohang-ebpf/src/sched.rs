@@ -99,9 +99,7 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
     let shared = shared(thread.tgid);
     thread.switch_out(now, next_state, blocked, own, shared);
     begin_wait(thread, prev, now);
-    // With the hooks on run queues, the queue tells when the park was over: a look
-    // at the flag would only come later.
-    if setting!(run_queues) == 0 && reload(&thread.state) == state::PARKED {
+    if reload(&thread.state) == state::PARKED {
         park(task);
     }
     emit::add_running(thread);

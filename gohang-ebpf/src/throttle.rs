@@ -7,6 +7,7 @@ use gohang_common::counter::Counter;
 use gohang_common::map::PARK_SLOTS;
 use gohang_common::thread::{reload, state};
 
+use crate::bandwidth::waited_on;
 use crate::emit::{atomic_add, count};
 use crate::kernel::is_throttled_at;
 use crate::maps::{PARKED, ParkList};
@@ -57,13 +58,14 @@ fn is_over(task: u64) -> bool {
         return false;
     }
     // SAFETY: a helper without preconditions.
-    thread.unpark(unsafe { bpf_ktime_get_ns() });
+    let now = unsafe { bpf_ktime_get_ns() };
+    thread.unpark_by_queue(waited_on(thread), now);
     true
 }
 
 /// Looks at every thread on this CPU's list.
-#[inline(always)]
-fn look_at_all() {
+#[inline(never)]
+pub fn look_at_all() {
     let Some(list) = list() else { return };
     if reload(&list.len) == 0 {
         return;

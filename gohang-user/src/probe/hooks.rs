@@ -74,7 +74,7 @@ fn three_arguments(btf: &Btf, _: Step) -> Wanted {
 }
 
 fn parks(_: &Btf, step: Step) -> Wanted {
-    if step.run_queues {
+    if step.precision == Precision::CfsRqOverlay {
         Wanted::No("tg_unthrottle_up tells it")
     } else if step.precision == Precision::NoBandwidthControl {
         Wanted::No("this kernel has no CFS bandwidth control")
