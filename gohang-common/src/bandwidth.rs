@@ -103,16 +103,23 @@ impl CfsRq {
         if edges <= EDGES as u64 { out } else { UNKNOWN }
     }
 
-    /// When quota last came back, ns; 0 if it never did.
-    #[inline(always)]
+    /// When quota last came back by `limit_ns`, ns; 0 if it did not, as far as the queue
+    /// remembers.
+    #[inline(never)]
     #[must_use]
-    pub fn last_back(&self) -> u64 {
+    pub fn back_by(&self, limit_ns: u64) -> u64 {
         let edges = reload(&self.edges);
-        let behind = if self.is_out() { 2 } else { 1 };
-        if edges < behind {
-            return 0;
+        for back in 1..=EDGES as u64 {
+            if back > edges {
+                break;
+            }
+            let edge = edges.wrapping_sub(back);
+            let at = reload(&self.at_ns[edge as usize & (EDGES - 1)]);
+            if edge & 1 == 1 && at <= limit_ns {
+                return at;
+            }
         }
-        reload(&self.at_ns[edges.wrapping_sub(behind) as usize & (EDGES - 1)])
+        0
     }
 }
 
@@ -151,7 +158,8 @@ mod tests {
         assert!(queue.edge(false, 1000));
         assert_eq!(CfsRq::total_at(queue.clock, 5000) - 700, 300);
         assert_eq!(queue.out_since(700, 5000), 300);
-        assert_eq!(queue.last_back(), 1000);
+        assert_eq!(queue.back_by(5000), 1000);
+        assert_eq!(queue.back_by(999), 0);
     }
 
     #[test]
@@ -162,7 +170,9 @@ mod tests {
         }
         assert_eq!(queue.out_since(1350, 3000), 50 + 100 * 3);
         assert_eq!(queue.out_since(1250, 3000), UNKNOWN);
-        assert_eq!(queue.last_back(), 2000);
+        assert_eq!(queue.back_by(3000), 2000);
+        assert_eq!(queue.back_by(1999), 1800);
+        assert_eq!(queue.back_by(1350), 0, "forgotten");
     }
 
     proptest! {
@@ -194,8 +204,10 @@ mod tests {
             let remembered = list.len() <= EDGES || list[list.len() - EDGES] <= since;
             let want = if remembered { out(since, now) } else { UNKNOWN };
             prop_assert_eq!(queue.out_since(since, now), want);
-            let back = list.iter().skip(1).step_by(2).next_back().copied();
-            prop_assert_eq!(queue.last_back(), back.unwrap_or(0));
+            let known = &list[list.len().saturating_sub(EDGES)..];
+            let backs = known.iter().zip(list.len() - known.len()..);
+            let back = backs.filter(|(at, edge)| edge % 2 == 1 && **at <= since).last();
+            prop_assert_eq!(queue.back_by(since), back.map_or(0, |(at, _)| *at));
         }
     }
 }

@@ -463,13 +463,18 @@ impl Thread {
         now - since
     }
 
-    /// The park is over by `now`: it ended when quota last came back to the queue that
+    /// Before the transition at `now` that ends a park: the park was over by then, or by when
+    /// that was first seen. It ended when quota last came back before to the queue that
     /// [`Thread::wait_on`] named, if there is one that tells.
     #[inline(always)]
     pub fn unpark_by_queue(&mut self, queue: Option<&CfsRq>, now: u64) {
-        let back = queue.map_or(0, CfsRq::last_back);
-        let told = back > reload(&self.since_ns) && back <= now;
-        self.unpark(if told { back } else { now });
+        let seen_ns = match reload(&self.unpark_ns) {
+            0 => now,
+            seen_ns => seen_ns,
+        };
+        let back_ns = queue.map_or(0, |queue| queue.back_by(seen_ns));
+        let told = back_ns > reload(&self.since_ns);
+        self.unpark_ns = if told { back_ns } else { seen_ns };
     }
 
     /// The thread takes a SIGURG: closes the running interval at `now`.

@@ -169,7 +169,19 @@ fn a_park_ends_when_its_queue_says() {
     t.switch_out(200, state::PARKED, false, false, NONE);
     t.wait_on(7, 0);
     // Parked on when quota came back for the first time and went again at once.
-    t.unpark_by_queue(Some(&queue(&[(190, 700), (750, 800)])), 850);
+    // What comes after the flag was seen down is no matter of this park.
+    t.unpark(850);
+    t.unpark_by_queue(Some(&queue(&[(190, 700), (750, 800), (860, 880)])), 900);
+    t.switch_in(900, false, NONE);
+    assert_eq!((t.stall_ns, t.runqueue_ns), (600, 100));
+}
+
+#[test]
+fn a_park_whose_flag_nobody_looked_at_ends_with_the_last_return_of_quota() {
+    let mut t = running(100);
+    t.switch_out(200, state::PARKED, false, false, NONE);
+    t.wait_on(7, 0);
+    t.unpark_by_queue(Some(&queue(&[(190, 700), (750, 800)])), 900);
     t.switch_in(900, false, NONE);
     assert_eq!((t.stall_ns, t.runqueue_ns), (600, 100));
 }
@@ -181,7 +193,8 @@ fn a_park_that_no_queue_tells_of_ends_when_its_flag_is_seen_down() {
         let mut t = running(100);
         t.switch_out(200, state::PARKED, false, false, NONE);
         t.wait_on(7, 0);
-        t.unpark_by_queue(queue.as_ref(), 850);
+        t.unpark(850);
+        t.unpark_by_queue(queue.as_ref(), 900);
         t.switch_in(900, false, NONE);
         assert_eq!((t.stall_ns, t.runqueue_ns), (650, 50));
     }

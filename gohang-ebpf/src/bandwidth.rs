@@ -136,16 +136,35 @@ fn edge(group: u64, rq: u64, out: bool) {
         return;
     }
     if reload(&queue.watched) != 0 {
-        let began = queue.edges.wrapping_sub(2) as usize & (EDGES - 1);
-        let began_ns = reload(&queue.at_ns[began]);
-        if began_ns != 0 {
-            let key = SummaryKey {
-                process_start_ns: queue.owner_id,
-                cgroup_id: queue.cgroup_id,
-                tgid: 0,
-                pad: 0,
-            };
-            emit::add_value(&key, series::SPAN, now.wrapping_sub(began_ns));
+        emit_span(queue);
+    }
+}
+
+/// Counts the queue's last time out of quota, which is over.
+#[inline(always)]
+fn emit_span(queue: &CfsRq) {
+    let edges = reload(&queue.edges);
+    let edge_ns = |back: u64| reload(&queue.at_ns[edges.wrapping_sub(back) as usize & (EDGES - 1)]);
+    let (began_ns, ended_ns) = (edge_ns(2), edge_ns(1));
+    if began_ns != 0 {
+        let key = SummaryKey {
+            process_start_ns: queue.owner_id,
+            cgroup_id: queue.cgroup_id,
+            tgid: 0,
+            pad: 0,
+        };
+        emit::add_value(&key, series::SPAN, ended_ns.wrapping_sub(began_ns));
+    }
+}
+
+/// A traced thread has waited on the queue since `since_ns`, from before the first edge that
+/// was seen: the time out of quota that came back meanwhile counts.
+#[inline(always)]
+fn watch(queue: &mut CfsRq, since_ns: u64) {
+    if reload(&queue.watched) == 0 {
+        queue.watched = 1;
+        if !queue.is_out() && queue.back_by(u64::MAX) > since_ns {
+            emit_span(queue);
         }
     }
 }
@@ -202,7 +221,7 @@ fn queue_or_new(cfs_rq: u64, group: u64, out: bool) -> Option<&'static mut CfsRq
 
 /// The queue that the thread waits on, if the hooks have told of it.
 #[inline(always)]
-pub fn waited_on(thread: &Thread) -> Option<&'static CfsRq> {
+fn waited_on(thread: &Thread) -> Option<&'static CfsRq> {
     if !is_on() {
         return None;
     }
@@ -249,14 +268,14 @@ pub fn end_wait(thread: &mut Thread, task: Task, now: u64) {
     let fair = load::<u8>(task, offset!(task_on_cfs_rq)) != 0;
     let cfs_rq: Task = load(task, offset!(task_cfs_rq));
     if fair {
-        look(thread, cfs_rq as u64, now);
+        look(thread, cfs_rq as u64, now, true);
     }
 }
 
+/// `locked` says that the queue's CPU runs this, under the lock of its run queue.
 #[inline(never)]
-fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
+fn look(thread: &mut Thread, cfs_rq: u64, now: u64, locked: bool) {
     if reload(&thread.state) == state::PARKED {
-        // One that found no place on the list: the flag was not looked at.
         thread.unpark_by_queue(waited_on(thread), now);
         return;
     }
@@ -268,6 +287,9 @@ fn look(thread: &mut Thread, cfs_rq: u64, now: u64) {
     let same = reload(&thread.cfs_rq) == cfs_rq;
     let shared = shared(thread.tgid);
     if let Some(queue) = queue(cfs_rq) {
+        if locked {
+            watch(queue, reload(&thread.since_ns));
+        }
         thread.look_at_queue(Some(queue), same, now, shared);
     } else if is_out_unseen(cfs_rq) {
         thread.look_at_queue(None, same, now, shared);
@@ -290,7 +312,7 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let old = reload(&thread.cfs_rq);
-    look(thread, old, now);
+    look(thread, old, now, false);
     thread.migrate(now, shared(thread.tgid));
     let group: Task = load(task, offset!(task_group));
     // A per-CPU pointer cannot be followed from the number alone: what the queue

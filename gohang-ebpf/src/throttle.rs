@@ -7,7 +7,6 @@ use gohang_common::counter::Counter;
 use gohang_common::map::PARK_SLOTS;
 use gohang_common::thread::{reload, state};
 
-use crate::bandwidth::waited_on;
 use crate::emit::{atomic_add, count};
 use crate::kernel::is_throttled_at;
 use crate::maps::{PARKED, ParkList};
@@ -59,7 +58,7 @@ fn is_over(task: u64) -> bool {
     }
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    thread.unpark_by_queue(waited_on(thread), now);
+    thread.unpark(now);
     true
 }
 
