@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{Hook, ProgramCost};
+use crate::probe::{EstimateError, Hook, ProgramCost};
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -24,9 +24,11 @@ pub struct Report {
     pub clock: Clock,
     /// Every hook and what became of it.
     pub probe_set: Vec<Hook>,
-    /// What "throttled" rests on: thread-exact, switch-point-estimate or
+    /// What "throttled" rests on: thread-exact, cfs-rq-overlay, switch-point-estimate or
     /// no-bandwidth-control.
     pub precision: String,
+    /// What an episode's throttled time may be off by; null where it is exact.
+    pub estimate_error: Option<EstimateError>,
     /// How long loading and attaching took.
     pub attach_ns: u64,
     /// Length of the traced window.

@@ -130,6 +130,7 @@ impl Aggregate {
             clock: context.clock,
             probe_set: context.hooks.to_vec(),
             precision: context.precision.name().to_owned(),
+            estimate_error: context.precision.estimate_error(),
             attach_ns: context.attach_ns,
             duration_ns: context.clock.end.mono_ns - context.clock.start.mono_ns,
             loss,

@@ -98,6 +98,7 @@ pub fn examine(options: &Options) -> Doctor {
         throttle_tracepoints_from: tracepoints.looked_in,
         precision,
         precision_meaning: precision.map(|step| meaning(step).to_owned()),
+        estimate_error: precision.and_then(Precision::estimate_error),
         attach_ns,
     }
 }

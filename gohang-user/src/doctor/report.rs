@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{Hook, Precision};
+use crate::probe::{EstimateError, Hook, Precision};
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -46,6 +46,8 @@ pub struct Doctor {
     pub precision: Option<Precision>,
     /// The same in words.
     pub precision_meaning: Option<String>,
+    /// What an episode's throttled time may be off by; null where it is exact.
+    pub estimate_error: Option<EstimateError>,
     /// How long loading and attaching took.
     pub attach_ns: Option<u64>,
 }

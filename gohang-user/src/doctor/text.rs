@@ -62,6 +62,12 @@ pub fn text(found: &Doctor) -> String {
     if let (Some(precision), Some(meaning)) = (found.precision, &found.precision_meaning) {
         head(&mut out, &format!("precision: {}", precision.name()));
         line(&mut out, &format!("  {meaning}"));
+        if let Some(error) = found.estimate_error {
+            line(
+                &mut out,
+                &format!("  an episode's throttled time is {error}"),
+            );
+        }
     }
     out
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod error;
+mod estimate;
 mod filter;
 mod hooks;
 mod ladder;
@@ -15,6 +16,7 @@ mod self_test;
 mod stats;
 
 pub use error::ProbeError;
+pub use estimate::EstimateError;
 pub use filter::Filter;
 pub use hooks::{Hook, HookState};
 pub use ladder::Precision;

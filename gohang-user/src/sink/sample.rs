@@ -171,6 +171,7 @@ pub(crate) fn report() -> Report {
             },
         ],
         precision: "thread-exact".to_owned(),
+        estimate_error: None,
         attach_ns: 210_000_000,
         duration_ns: 8_200_000_000,
         loss: Loss {

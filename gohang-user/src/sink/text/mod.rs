@@ -15,6 +15,7 @@ pub use histogram::histogram;
 use layout::{Style, wrap};
 
 use super::loss::loss_lines;
+use crate::probe::EstimateError;
 use crate::process::escape;
 use crate::report::Report;
 use crate::units::{duration, percent};
@@ -92,11 +93,18 @@ pub fn report(report: &Report, options: &TextOptions) -> String {
     lines.join("\n") + "\n"
 }
 
+fn estimate(error: Option<EstimateError>) -> String {
+    let text = "time out of quota is an estimate on this kernel";
+    error.map_or(text.to_owned(), |error| {
+        format!("{text}: an episode's is {error}")
+    })
+}
+
 fn opening(report: &Report, options: &TextOptions) -> Vec<String> {
     let precision = match report.precision.as_str() {
         "thread-exact" => "time out of quota is exact".to_owned(),
         "cfs-rq-overlay" => "time out of quota is exact (by run queue)".to_owned(),
-        "switch-point-estimate" => "time out of quota is an estimate on this kernel".to_owned(),
+        "switch-point-estimate" => estimate(report.estimate_error),
         "no-bandwidth-control" => "this kernel has no CPU quotas".to_owned(),
         other => escape(other),
     };
