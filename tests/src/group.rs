@@ -134,15 +134,15 @@ impl Group {
         Self::make(h.root.join(name), h.version, None)
     }
 
-    /// Makes a group below this one.
+    /// Makes a group of this name below this one.
     ///
     /// # Errors
     /// The file and the kernel's error.
-    pub fn child(&self, quota: Option<(u64, u64)>) -> Result<Self> {
+    pub fn child(&self, name: &str, quota: Option<(u64, u64)>) -> Result<Self> {
         if self.version == Version::V2 {
             enable_cpu(&self.path)?;
         }
-        self.named_child("child", quota)
+        self.named_child(name, quota)
     }
 
     /// Makes a group of this name below this one, for names that mean something; on v2 without

@@ -12,6 +12,7 @@ mod compare_tests;
 mod confusion;
 #[cfg(test)]
 mod confusion_tests;
+mod estimate;
 mod go;
 mod group;
 mod injector;
@@ -22,6 +23,7 @@ mod product;
 mod reference;
 mod reuse;
 mod run;
+mod scene;
 mod sender;
 mod stage;
 mod stream;

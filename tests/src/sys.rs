@@ -290,3 +290,28 @@ pub fn yield_to_all() -> io::Result<()> {
     // SAFETY: `param` is valid; 0 is the calling thread.
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const param) }.into())
 }
+
+/// The running kernel's version, its first two numbers.
+///
+/// # Errors
+/// When `/proc/sys/kernel/osrelease` cannot be read or does not begin with two numbers.
+pub fn kernel_version() -> io::Result<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(io::Error::other(format!("no version: {release:?}"))),
+    }
+}
+
+/// Whether the kernel parks the threads of a group without quota one by one, as from 6.18 on
+/// (kernel/sched/fair.c, `throttle_cfs_rq_work`), not its run queues.
+///
+/// # Errors
+/// When `/proc/kallsyms` cannot be read.
+pub fn parks_threads() -> io::Result<bool> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms")?;
+    Ok(symbols
+        .lines()
+        .any(|line| line.split(' ').nth(2) == Some("throttle_cfs_rq_work")))
+}

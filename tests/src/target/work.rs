@@ -193,6 +193,7 @@ pub fn late() -> Result<()> {
     super::wait_for_go();
     // No thread beside it: that one's waits would count too.
     let (begin, ran) = (sys::mono_ns(), sys::thread_cpu_ns());
+    println!("begins");
     let mut naps = 0u64;
     while !sys::input_closed() {
         nap(NAP_NS.into());
@@ -201,6 +202,7 @@ pub fn late() -> Result<()> {
     let wall = sys::mono_ns() - begin;
     let ran = sys::thread_cpu_ns() - ran;
     println!("naps {naps}");
+    println!("ran {ran}");
     println!("waited {}", wall - ran - naps * u64::from(NAP_NS));
     Ok(())
 }

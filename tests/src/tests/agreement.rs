@@ -113,7 +113,7 @@ impl Quotas {
         Ok(Self {
             tenth: Group::new(&h, Some((10_000, 100_000)))?,
             half: Group::new(&h, Some((50_000, 100_000)))?,
-            child: parent.child(None)?,
+            child: parent.child("child", None)?,
             _parent: parent,
         })
     }

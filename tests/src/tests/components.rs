@@ -217,7 +217,7 @@ fn throttled(settings: &Settings, report: &mut Report) -> Result<()> {
     drop(target);
     explained(&lines, ("throttled", 90), (10, 20_000_000), report)?;
     let parent = Group::new(&h, Some((3_000, 100_000)))?;
-    let child = parent.child(None)?;
+    let child = parent.child("child", None)?;
     let four = Target::start("spin", &["threads=4"], Some(&child))?;
     let lines = lines_of(settings, &four, || {
         send(Sends::to_workers(500, 4_000), &four)

@@ -1,0 +1,92 @@
+//! A real-time thread is not under CFS quota: what it waits for, or is held back by the
+//! real-time limit, is no time out of quota, whatever its group is.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{PERIOD_US, Scene, WORK_MS};
+use crate::actor::{Target, pause_ms};
+use crate::group::{Group, Hierarchy};
+use crate::run::Report;
+use crate::stream::{self, Stream};
+use crate::sys;
+
+/// How long it runs and sleeps in turn, us.
+const ON_OFF_US: (u64, u64) = (2_000, 3_000);
+
+/// The scene with its processes.
+pub struct RealTime {
+    pids: [i32; 1],
+    target: Target,
+    /// Keeps the group out of quota.
+    crowd: Target,
+    /// Dropped last.
+    group: Group,
+    /// In how many periods the group ran out.
+    periods: Option<u64>,
+}
+
+impl RealTime {
+    /// Sets it.
+    ///
+    /// # Errors
+    /// When a group or a target cannot be made, or the kernel makes no real-time thread of it.
+    pub fn set(h: &Hierarchy) -> Result<Self> {
+        let group = Group::new(h, Some((PERIOD_US / 10, PERIOD_US)))?;
+        group.allow_real_time()?;
+        let crowd = Target::start("spin", &["wait=1", "cpu=1"], Some(&group))?;
+        let on = format!("on_us={}", ON_OFF_US.0);
+        let off = format!("off_us={}", ON_OFF_US.1);
+        let options = ["wait=1", "cpu=1", "first=1", &on, &off];
+        let target = Target::start("onoff", &options, Some(&group))?;
+        ensure!(
+            sys::is_real_time(target.pid),
+            "the kernel makes no real-time thread of it"
+        );
+        Ok(Self {
+            pids: [target.pid],
+            target,
+            crowd,
+            group,
+            periods: None,
+        })
+    }
+}
+
+impl Scene for RealTime {
+    fn name(&self) -> &'static str {
+        "real-time"
+    }
+
+    fn pids(&self) -> &[i32] {
+        &self.pids
+    }
+
+    fn play(&mut self) -> Result<()> {
+        for target in [&mut self.crowd, &mut self.target] {
+            target.actor.go()?;
+            target.actor.expect("ready")?;
+        }
+        pause_ms(WORK_MS);
+        self.periods = Some(self.group.throttled_periods()?);
+        // Its workers end with its input.
+        self.target.actor.close_input();
+        self.target.actor.wait()
+    }
+
+    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()> {
+        let periods = self.periods.context("not played")?;
+        let process = stream.process(u32::try_from(self.target.pid)?)?;
+        let running = stream::number(process, "/running_ns")?;
+        let stall = stream::number(process, "/stall/total_ns")?;
+        report.note(format!(
+            "throttle scene scene={} periods={periods} running_ns={running} stall_ns={stall}",
+            self.name()
+        ));
+        ensure!(periods >= 30, "only {periods} periods without quota");
+        // Two fifths of the time, and half of that to be sure.
+        let least = WORK_MS * 1_000_000 / 5;
+        ensure!(running > least, "it ran for {running} ns only");
+        ensure!(stall == 0, "it is out of quota for {stall} ns");
+        Ok(())
+    }
+}

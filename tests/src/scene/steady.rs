@@ -1,0 +1,294 @@
+//! Threads that want a CPU all the time, more of it than their group may have. Its `cpu.stat`
+//! says for how long its run queue was out of quota: so long was each of the threads.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{PERIOD_US, Scene, WORK_MS, within_one_percent};
+use crate::actor::{self, Actor, Sends, Target, pause_ms};
+use crate::group::{Group, Hierarchy};
+use crate::run::Report;
+use crate::stage::wait_senders;
+use crate::stream::{self, Stream};
+use crate::sys;
+
+/// How long one of the quotas of a scene that changes it lasts, ms.
+const CHANGE_MS: u64 = WORK_MS / 6;
+
+/// How long the threads and the senders may take to begin, and the last of what has happened to
+/// be seen, ms. Nothing that is measured depends on it.
+const SETTLE_MS: u64 = 100;
+
+/// From here on groups can save up (kernel/sched/core.c, `cpu.max.burst`).
+const BURST_SINCE: (u32, u32) = (5, 14);
+
+/// A thread that runs when the quota runs out is parked before it next returns to user mode
+/// (kernel/sched/fair.c, `task_throttle_setup_work`, 6.18): within this time, ns.
+const PARK_NS: u64 = 250_000;
+
+/// What a scene is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Its name.
+    pub what: &'static str,
+    /// The quota, us of each period.
+    pub quota_us: u64,
+    /// What may be saved up, us.
+    pub burst_us: Option<u64>,
+    /// How many groups below the one with the quota have a target each; without any the
+    /// target is in the group itself.
+    pub children: usize,
+    /// Threads of each target, all on one CPU.
+    pub threads: usize,
+    /// The quotas that follow each other once the threads work.
+    pub changes: &'static [Option<u64>],
+    /// A signal is sent so often, us.
+    pub send_every_us: u64,
+    /// Signals are pending for as good as all the time: the episodes add up to the truth too.
+    pub all_pending: bool,
+    /// The group is removed before gohang is asked.
+    pub removed: bool,
+    /// In so many periods at least the quota runs out.
+    pub periods: u64,
+}
+
+impl Plan {
+    /// One thread in a group of its own.
+    pub const fn new(what: &'static str, quota_us: u64) -> Self {
+        Self {
+            what,
+            quota_us,
+            burst_us: None,
+            children: 0,
+            threads: 1,
+            changes: &[],
+            send_every_us: 1_000,
+            all_pending: false,
+            removed: false,
+            periods: 50,
+        }
+    }
+}
+
+/// What the kernel counted.
+#[derive(Clone, Copy, Debug)]
+struct Truth {
+    throttled_ns: u64,
+    periods: u64,
+}
+
+impl Truth {
+    fn of(group: &Group) -> Result<Self> {
+        Ok(Self {
+            throttled_ns: group.throttled_ns()?,
+            periods: group.throttled_periods()?,
+        })
+    }
+}
+
+/// A scene with its processes.
+pub struct Steady {
+    plan: Plan,
+    pids: Vec<i32>,
+    /// In the order in which they may be dropped.
+    targets: Vec<Target>,
+    children: Vec<Group>,
+    group: Option<Group>,
+    /// The group's last name.
+    name: String,
+    truth: Option<Truth>,
+}
+
+impl Steady {
+    /// Sets it.
+    ///
+    /// # Errors
+    /// When a group or a target cannot be made.
+    pub fn set(h: &Hierarchy, plan: Plan) -> Result<Self> {
+        let group = Group::new(h, None)?;
+        let children = (0..plan.children)
+            .map(|n| group.child(&format!("child{n}"), None))
+            .collect::<Result<Vec<Group>>>()?;
+        let threads = format!("threads={}", plan.threads);
+        let options = ["wait=1", "cpu=1", &threads];
+        let start = |inside| Target::start("spin", &options, inside);
+        let targets = if children.is_empty() {
+            vec![start(Some(&group))?]
+        } else {
+            let each = children.iter().map(|child| start(Some(child)));
+            each.collect::<Result<Vec<Target>>>()?
+        };
+        let name = group.path().file_name().context("a name")?;
+        Ok(Self {
+            plan,
+            pids: targets.iter().map(|target| target.pid).collect(),
+            name: name.to_string_lossy().into_owned(),
+            targets,
+            children,
+            group: Some(group),
+            truth: None,
+        })
+    }
+
+    /// Lets the threads work, with signals, and the group have a quota while all of them want
+    /// the CPU and nobody else of their processes does: then its run queue is out of quota
+    /// exactly when each of them is.
+    fn work(&mut self, group: &Group) -> Result<()> {
+        for target in &mut self.targets {
+            target.actor.go()?;
+            target.actor.expect("ready")?;
+            target.workers = actor::workers(target.pid)?;
+        }
+        let sends = Sends::to_workers(self.plan.send_every_us, WORK_MS + SETTLE_MS);
+        let senders = self.targets.iter().map(|target| sends.start(target, None));
+        let senders = senders.collect::<Result<Vec<Actor>>>()?;
+        pause_ms(SETTLE_MS);
+        let end_ns = sys::mono_ns() + WORK_MS * 1_000_000;
+        self.limit(group)?;
+        for quota_us in self.plan.changes {
+            pause_ms(CHANGE_MS);
+            group.set_quota(*quota_us, PERIOD_US)?;
+        }
+        sys::sleep_until_ns(end_ns);
+        group.set_quota(None, PERIOD_US)?;
+        pause_ms(SETTLE_MS);
+        wait_senders(senders)?;
+        for target in &mut self.targets {
+            target.actor.go()?;
+            target.actor.expect("ready")?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self, group: &Group) -> Result<()> {
+        group.limit((self.plan.quota_us, PERIOD_US))?;
+        if let Some(burst_us) = self.plan.burst_us
+            && !group.set_burst(burst_us)?
+        {
+            let (major, minor) = sys::kernel_version()?;
+            ensure!(
+                (major, minor) < BURST_SINCE,
+                "Linux {major}.{minor} has no file for the burst"
+            );
+        }
+        Ok(())
+    }
+
+    /// What gohang says of a process's group.
+    fn check_group(&self, found: &Value, truth_ns: u64, report: &mut Report) -> Result<()> {
+        let below = match self.plan.children {
+            0 => self.name.clone(),
+            _ => format!("{}/child", self.name),
+        };
+        let path = found["path"].as_str().unwrap_or_default();
+        ensure!(path.contains(&below), "path: {found}");
+        let spans = &found["spans"];
+        if spans.is_null() {
+            return Ok(());
+        }
+        let owner = spans["owners"][0]["path"].as_str().unwrap_or_default();
+        ensure!(owner.ends_with(&self.name), "spans: {spans}");
+        let ours = stream::number(spans, "/total_ns")?;
+        // Where threads are parked one by one, the kernel counts from the first one's park.
+        let later_ns = if sys::parks_threads()? {
+            stream::number(spans, "/count")? * PARK_NS
+        } else {
+            0
+        };
+        let extra_ns = ours.saturating_sub(truth_ns).min(later_ns);
+        let measure = (self.plan.what, "spans");
+        within_one_percent(measure, ours - extra_ns, truth_ns, report)
+    }
+
+    /// The episodes' throttled components as listed and as summed up.
+    fn check_episodes(
+        &self,
+        pid: u32,
+        stream: &Stream,
+        truth_ns: u64,
+        report: &mut Report,
+    ) -> Result<()> {
+        let lines = stream.lines.iter().filter(|line| line.pid == pid);
+        let sum: u64 = lines.clone().map(|line| line.throttled_ns).sum();
+        let told = stream::number(stream.process(pid)?, "/causes/throttled/total_ns")?;
+        ensure!(
+            told == sum,
+            "causes.throttled.total_ns is {told}, the episodes add up to {sum}"
+        );
+        if self.plan.all_pending {
+            return within_one_percent((self.plan.what, "episodes"), sum, truth_ns, report);
+        }
+        let stall = stream::number(stream.process(pid)?, "/stall/total_ns")?;
+        ensure!(
+            sum > 0 && sum <= stall,
+            "out of quota for {stall} ns, in episodes for {sum} ns"
+        );
+        Ok(())
+    }
+}
+
+impl Scene for Steady {
+    fn name(&self) -> &str {
+        self.plan.what
+    }
+
+    fn pids(&self) -> &[i32] {
+        &self.pids
+    }
+
+    fn play(&mut self) -> Result<()> {
+        let group = self.group.take().context("the group is gone")?;
+        let before = Truth::of(&group)?;
+        self.work(&group)?;
+        let after = Truth::of(&group)?;
+        self.truth = Some(Truth {
+            throttled_ns: after.throttled_ns - before.throttled_ns,
+            periods: after.periods - before.periods,
+        });
+        if !self.plan.removed {
+            self.group = Some(group);
+            return Ok(());
+        }
+        for target in &mut self.targets {
+            target.actor.close_input();
+            target.actor.wait()?;
+        }
+        self.targets.clear();
+        self.children.clear();
+        let path = group.path().to_owned();
+        drop(group);
+        ensure!(!path.exists(), "{} is still there", path.display());
+        Ok(())
+    }
+
+    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()> {
+        let truth = self.truth.context("not played")?;
+        let Truth {
+            throttled_ns,
+            periods,
+        } = truth;
+        report.note(format!(
+            "throttle scene scene={} periods={periods}",
+            self.plan.what
+        ));
+        let least = self.plan.periods;
+        ensure!(periods >= least, "only {periods} of {least} periods");
+        let mut stall = 0;
+        for pid in &self.pids {
+            let pid = u32::try_from(*pid)?;
+            stall += stream::number(stream.process(pid)?, "/stall/total_ns")?;
+            let groups = stream.end["cgroups"].as_array();
+            let has = |group: &&Value| {
+                let pids = group["pids"].as_array();
+                pids.is_some_and(|pids| pids.iter().any(|found| *found == pid))
+            };
+            let found = groups.and_then(|all| all.iter().find(has));
+            let found = found.with_context(|| format!("process {pid} is in no group"))?;
+            self.check_group(found, throttled_ns, report)?;
+            self.check_episodes(pid, stream, throttled_ns, report)?;
+        }
+        let threads = (self.pids.len() * self.plan.threads) as u64;
+        let truth_ns = throttled_ns * threads;
+        within_one_percent((self.plan.what, "stall"), stall, truth_ns, report)
+    }
+}
