@@ -128,3 +128,13 @@ fn another_package_of_the_kernel_is_told() {
         "{found:?}"
     );
 }
+
+#[test]
+fn the_committed_table_is_as_it_was_written() {
+    let text = include_str!("../../../docs/verifier.md");
+    let table = Table::parse(text).expect("readable");
+    let kernels = crate::vm::kernels::KERNELS.map(|kernel| kernel.name);
+    let forms = crate::verifier::FORMS.map(|form| form.name);
+    assert_eq!(table.markdown(&kernels, &forms), text);
+    assert_eq!(table.0.len(), kernels.len());
+}

@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 /// the verifier's statistics.
 const SHORT_LIMIT: Duration = Duration::from_secs(300);
 const FULL_LIMIT: Duration = Duration::from_secs(2400);
-const STATISTICS_LIMIT: Duration = Duration::from_secs(300);
+const STATISTICS_LIMIT: Duration = Duration::from_secs(600);
 
 /// How many of the console's last lines are shown on failure.
 const CONSOLE_LINES: usize = 60;
