@@ -14,6 +14,7 @@ mod source_hash_tests;
 mod tally;
 mod test;
 mod toolchain;
+mod verifier;
 mod vm;
 mod workspace;
 
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Run the privileged tests on real kernels under emulation.
     Vm(vm::Options),
+    /// Show what the kernel's verifier takes for each program on each kernel.
+    VerifierStats(verifier::Options),
     /// Fuzz the parsers of outside data; needs a C++ compiler.
     Fuzz {
         /// Target of tests/fuzz; all without.
@@ -107,6 +110,7 @@ fn run(task: Task) -> Result<ExitCode> {
             return test::test(&Workspace::find()?, &test::Options { filter, ci });
         }
         Task::Vm(options) => return vm::vm(&Workspace::find()?, &options),
+        Task::VerifierStats(options) => return verifier::stats(&Workspace::find()?, &options),
         Task::Fuzz { target, seconds } => {
             return fuzz::fuzz(&Workspace::find()?, &fuzz::Options { target, seconds });
         }

@@ -158,6 +158,16 @@ pub fn build_release(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     Ok(workspace.target_dir.join("release").join(package))
 }
 
+/// Makes the release build of a package that is a shared object, and returns that.
+///
+/// # Errors
+/// When it does not build.
+pub fn build_shared_object(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    run(nested_cargo(workspace).args(["build", "--release", "--package", package]))?;
+    let name = format!("lib{}.so", package.replace('-', "_"));
+    Ok(workspace.target_dir.join("release").join(name))
+}
+
 /// Builds the privileged suite and returns the command that runs it.
 fn build_suite(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(build_release(workspace, SUITE)?);

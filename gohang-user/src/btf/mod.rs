@@ -111,6 +111,14 @@ impl Btf {
         found.next().is_none().then_some(id)
     }
 
+    /// The name of the function with this id; none if there is no function with it. The
+    /// kernel keeps 15 characters of a program's own name: its types have all of it.
+    #[must_use]
+    pub fn func_name(&self, id: u32) -> Option<&str> {
+        let func = self.raw.get(id).filter(|ty| ty.kind == kind::FUNC)?;
+        std::str::from_utf8(self.raw.name_prefix(func.name_off, MAX_BYTES)).ok()
+    }
+
     /// Size in bytes of the struct, union, or typedef of that name.
     ///
     /// # Errors

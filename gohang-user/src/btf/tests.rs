@@ -145,7 +145,11 @@ fn answers_about_typedefs_functions_and_enums() {
     assert_eq!(btf.typedef_func_params("css_t"), None);
     assert_eq!(btf.typedef_func_params("absent"), None);
     assert!(btf.has_typedef("btf_trace_bare") && !btf.has_typedef("task"));
-    assert!(btf.func_id("throttle_cfs_rq").is_some());
+    let id = btf.func_id("throttle_cfs_rq").expect("there");
+    assert_eq!(btf.func_name(id), Some("throttle_cfs_rq"));
+    assert_eq!(btf.func_name(0), None, "no type");
+    assert_eq!(btf.func_name(1), None, "an integer");
+    assert_eq!(btf.func_name(u32::MAX), None);
     assert!(btf.func_id("unthrottle_cfs_rq").is_none());
 
     assert_eq!(btf.struct_size("task").unwrap(), 136);
@@ -380,6 +384,9 @@ fn query(bytes: &[u8]) {
         }
         let _ = btf.struct_size(strukt);
         let _ = btf.func_id(strukt);
+    }
+    for id in 0..40 {
+        let _ = btf.func_name(id);
     }
     let _ = btf.typedef_func_params("btf_trace_sched_switch");
     for name in ["SMALL", "NEGATIVE", "BIG", "TASK_RUNNING"] {

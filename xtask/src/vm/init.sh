@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# The first process of a test machine: mounts, runs /command, hands its status and the
-# kernel's messages back on the disk, and powers off. What is tested is decided elsewhere.
+# The first process of a test machine: mounts, runs /command, hands its status, what it
+# left in /out and the kernel's messages back on the disk, and powers off. What is tested
+# is decided elsewhere.
 export PATH=/bin HOME=/root
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts
@@ -17,6 +18,6 @@ echo +cpu > /sys/fs/cgroup/cgroup.subtree_control
 sh /command > /dev/ttyS1 2>&1
 echo $? > /out/status
 dmesg > /out/dmesg
-tar -C /out -cf /dev/nvme0n1 status dmesg
+tar -C /out -cf /dev/nvme0n1 $(ls /out)
 sync
 poweroff -f

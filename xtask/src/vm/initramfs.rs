@@ -1,5 +1,6 @@
 //! The file system of a test machine.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
 use crate::process::output;
+use crate::verifier;
 
 /// What runs as the first process.
 const INIT: &str = include_str!("init.sh");
@@ -16,6 +18,7 @@ const INIT: &str = include_str!("init.sh");
 const GOHANG: &str = "/gohang";
 const SUITE: &str = "/gohang-tests";
 const WORKLOADS: &str = "/workloads";
+const PRELOAD: &str = "/verifier-log.so";
 
 /// What a test machine is given.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +27,20 @@ pub struct Content<'a> {
     pub busybox: &'a Path,
     /// The program under test.
     pub gohang: &'a Path,
-    /// The privileged suite.
-    pub suite: &'a Path,
+    /// The privileged suite, where tests are to run.
+    pub suite: Option<Suite<'a>>,
+    /// What asks for the verifier's statistics, where those are to be had.
+    pub preload: Option<&'a Path>,
+}
+
+/// The privileged suite and what it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Suite<'a> {
+    /// The suite itself.
+    pub program: &'a Path,
     /// A folder of built Go workloads, if there is one.
     pub workloads: Option<&'a Path>,
-    /// The names of the tests to run; all without any.
+    /// The names of the tests to run.
     pub tests: &'a [String],
 }
 
@@ -41,8 +53,7 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
         busybox,
         gohang,
         suite,
-        workloads,
-        tests,
+        preload,
     } = content;
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "sys", "tmp", "out", "root"] {
@@ -60,29 +71,39 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }
-    for (place, program) in [(GOHANG, gohang), (SUITE, suite)] {
-        archive.program(place, program)?;
-        for object in shared_objects(&output(Command::new("ldd").arg(program))?) {
-            archive.program(object, Path::new(object))?;
+    add_program(&mut archive, GOHANG, gohang)?;
+    let mut command = String::from("status=0\n");
+    if let Some(suite) = suite {
+        add_program(&mut archive, SUITE, suite.program)?;
+        let mut words = vec![SUITE, "--gohang", GOHANG];
+        if let Some(folder) = suite.workloads {
+            add_folder(&mut archive, folder)?;
+            words.extend(["--workloads", WORKLOADS]);
         }
+        words.extend(suite.tests.iter().map(String::as_str));
+        let words: Vec<String> = words.into_iter().map(quote).collect();
+        let _ = writeln!(command, "{}\nstatus=$?", words.join(" "));
     }
-    let mut words = vec![SUITE.to_owned(), "--gohang".to_owned(), GOHANG.to_owned()];
-    if let Some(folder) = workloads {
-        add_programs(&mut archive, folder)?;
-        words.extend(["--workloads".to_owned(), WORKLOADS.to_owned()]);
+    if let Some(preload) = preload {
+        add_program(&mut archive, PRELOAD, preload)?;
+        command.push_str(&verifier::script(GOHANG, PRELOAD));
     }
-    words.extend_from_slice(tests);
-    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
-    archive.file(
-        "command",
-        0o644,
-        format!("exec {}\n", words.join(" ")).into(),
-    );
+    command.push_str("exit $status\n");
+    archive.file("command", 0o644, command.into());
     archive.bytes()
 }
 
+/// Adds a program, or a shared object, and the shared objects that it needs.
+fn add_program(archive: &mut Archive, place: &str, program: &Path) -> Result<()> {
+    archive.program(place, program)?;
+    for object in shared_objects(&output(Command::new("ldd").arg(program))?) {
+        archive.program(object, Path::new(object))?;
+    }
+    Ok(())
+}
+
 /// Adds the files of a folder, not those in folders below it.
-fn add_programs(archive: &mut Archive, folder: &Path) -> Result<()> {
+fn add_folder(archive: &mut Archive, folder: &Path) -> Result<()> {
     let context = || format!("could not read {}", folder.display());
     for entry in fs::read_dir(folder).with_context(context)? {
         let entry = entry.with_context(context)?;

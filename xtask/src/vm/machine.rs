@@ -43,6 +43,11 @@ impl Results {
         read(&self.folder.join("console.log"))
     }
 
+    /// What the machine left in this file below `/out`; nothing if there is none.
+    pub fn file(&self, name: &str) -> String {
+        read(&self.folder.join(name))
+    }
+
     /// The emulator's fault, if that is what kept the machine from its end: where two
     /// emulated processors meet while the kernel patches its text, one of them takes the
     /// breakpoint that is being put there for one of its own.

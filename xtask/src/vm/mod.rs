@@ -5,20 +5,19 @@ mod cpio;
 mod expected;
 mod fleet;
 mod initramfs;
-mod kernels;
-mod machine;
+pub mod kernels;
+pub mod machine;
+pub mod matrix;
 mod selection;
-mod setup;
+pub mod setup;
 mod sources;
 mod tools;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -26,24 +25,17 @@ use clap::Args;
 use self::expected::Row;
 use self::kernels::Image;
 use self::machine::Results;
+use self::matrix::{Matrix, Programs, Work};
 use self::setup::{SETUPS, Setup};
-use self::sources::Sources;
-use self::tools::Tools;
 use crate::process::output;
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
 use crate::test;
+use crate::verifier;
 use crate::workspace::Workspace;
 
 /// The skips that are expected, relative to the workspace.
 const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
-
-/// Limits for one machine.
-const SHORT_LIMIT: Duration = Duration::from_secs(300);
-const FULL_LIMIT: Duration = Duration::from_secs(2400);
-
-/// How many of the console's last lines are shown on failure.
-const CONSOLE_LINES: usize = 60;
 
 /// What to run where.
 #[derive(Debug, Clone, Args)]
@@ -84,8 +76,8 @@ struct Verdict {
 /// but the exit code.
 pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let chosen = kernels::choose(&options.kernels)?;
-    let (gohang, suite) = programs(workspace, options)?;
-    let all = output(Command::new(&suite).arg("--list"))?;
+    let programs = programs(workspace, options)?;
+    let all = output(Command::new(&programs.suite).arg("--list"))?;
     let all: Vec<String> = all.lines().map(str::to_owned).collect();
     let tests = selection::choose(&all, options.full, &options.tests)?;
     if options.list {
@@ -102,54 +94,38 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     if let Some(Row { kernel, skip }) = unknown {
         bail!("{EXPECTED_SKIPS} names for {kernel} a test that there is not: {skip}");
     }
+    let table = verifier::Table::read(&workspace.root)?;
 
-    let folder = workspace.target_dir.join("vm");
-    let sources = Sources::of_this_machine()?;
-    let tools = Tools::provide(&folder, &sources)?;
-    let images = chosen
-        .iter()
-        .map(|kernel| kernel.provide(&folder, &sources))
-        .collect::<Result<Vec<Image>>>()?;
-    let workloads = workspace.target_dir.join("go/workloads");
+    let matrix = Matrix::provide(workspace, &options.kernels)?;
     let mut jobs = Vec::new();
     for setup in &SETUPS {
         let wanted = |test: &&String| Setup::of(test).name == setup.name;
-        let tests: Vec<String> = tests.iter().filter(wanted).cloned().collect();
-        if tests.is_empty() {
-            continue;
+        let work = Work {
+            tests: tests.iter().filter(wanted).cloned().collect(),
+            full: options.full,
+            statistics: programs.preload.is_some() && setup.name == verifier::setup().name,
+        };
+        if !work.is_empty() {
+            jobs.extend(matrix.jobs(setup, &work, &programs)?);
         }
-        let initramfs = folder.join(format!("initramfs-{}", setup.name));
-        let archive = initramfs::build(&initramfs::Content {
-            busybox: &tools.busybox,
-            gohang: &gohang,
-            suite: &suite,
-            workloads: workloads.is_dir().then_some(workloads.as_path()),
-            tests: &tests,
-        })?;
-        fs::write(&initramfs, archive)
-            .with_context(|| format!("could not write {}", initramfs.display()))?;
-        jobs.extend(images.iter().map(|image| Job {
-            image,
-            setup,
-            tests: tests.clone(),
-            initramfs: initramfs.clone(),
-        }));
     }
-    let limit = if options.full {
-        FULL_LIMIT
-    } else {
-        SHORT_LIMIT
-    };
-    let cores = options.cores.map_or_else(thread::available_parallelism, Ok);
-    let cores = cores.context("the number of processors")?.get();
     let begin = Instant::now();
     let mut sum = Tally::default();
     let mut problems = Vec::new();
-    let boot = |job: &Job<'_>| job.run(&tools, &folder, limit);
-    let wants = |job: &Job<'_>| job.setup.processors.cores();
-    fleet::boot_all(&jobs, cores, wants, boot, |job, results| {
-        let verdict = judge(job.image, &results, &job.tests, &rows);
-        job.show(&results, &verdict);
+    matrix.boot_all(&jobs, options.cores, |job, results| {
+        let mut verdict = judge(job.image, &results, &job.work.tests, &rows);
+        let mut notices = Vec::new();
+        if job.work.statistics && results.problem.is_none() {
+            let found = verifier::judge(job.image, &results, &table);
+            verdict.problems.extend(found.problems);
+            notices = found.notices;
+        }
+        job.show(
+            &results,
+            &notices,
+            &verdict.problems,
+            verdict.tally.failed != 0,
+        );
         let found = verdict.problems.into_iter();
         problems.extend(found.map(|problem| format!("{}: {problem}", job.name())));
         sum.add(verdict.tally);
@@ -167,26 +143,39 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// The program under test and the suite, built where none are given.
-fn programs(workspace: &Workspace, options: &Options) -> Result<(PathBuf, PathBuf)> {
+/// The program under test and the suite, built where none are given, and what asks for the
+/// verifier's statistics: who wants certain tests does not wait for those.
+fn programs(workspace: &Workspace, options: &Options) -> Result<Programs> {
     let given = |path: &PathBuf| {
         std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
     };
-    let gohang = match &options.gohang {
-        Some(path) => given(path)?,
-        None => test::build_release(workspace, "gohang")?,
-    };
-    let suite = match &options.suite {
-        Some(path) => given(path)?,
-        None => test::build_release(workspace, test::SUITE)?,
-    };
-    Ok((gohang, suite))
+    let statistics = options.tests.is_empty() && !options.list;
+    let preload = statistics.then(|| verifier::build_preload(workspace));
+    Ok(Programs {
+        gohang: match &options.gohang {
+            Some(path) => given(path)?,
+            None => test::build_release(workspace, "gohang")?,
+        },
+        suite: match &options.suite {
+            Some(path) => given(path)?,
+            None => test::build_release(workspace, test::SUITE)?,
+        },
+        workloads: workspace.target_dir.join("go/workloads"),
+        preload: preload.transpose()?,
+    })
 }
 
 /// Holds what a machine handed back against its exit status, the tests that were to
 /// run and the skips that are expected.
 fn judge(image: &Image, results: &Results, tests: &[String], rows: &[Row]) -> Verdict {
     let mut problems: Vec<String> = results.problem.clone().into_iter().collect();
+    if tests.is_empty() {
+        // The suite was not started.
+        return Verdict {
+            tally: Tally::default(),
+            problems,
+        };
+    }
     let tally = match tally::of_privileged(&results.output) {
         Ok(tally) => tally,
         Err(problem) => {
@@ -223,63 +212,6 @@ fn judge(image: &Image, results: &Results, tests: &[String], rows: &[Row]) -> Ve
         .collect();
     problems.extend(skips::differences(&expected, &tally.skips));
     Verdict { tally, problems }
-}
-
-/// A machine to boot, and what it is to run.
-struct Job<'a> {
-    image: &'a Image,
-    setup: &'static Setup,
-    tests: Vec<String>,
-    initramfs: PathBuf,
-}
-
-impl Job<'_> {
-    /// Of the kernel and the setup.
-    fn name(&self) -> String {
-        format!("{}, {}", self.image.kernel.name, self.setup.name)
-    }
-
-    /// Boots it; once more if the emulator is known to be at fault, which is said.
-    fn run(&self, tools: &Tools, folder: &Path, limit: Duration) -> Result<Results> {
-        let place = format!("{}-{}", self.image.kernel.name, self.setup.name);
-        let place = folder.join("runs").join(place);
-        let once = || {
-            let vmlinuz = &self.image.vmlinuz;
-            machine::run(tools, self.setup, vmlinuz, &self.initramfs, &place, limit)
-        };
-        let mut results = once()?;
-        if let Some(fault) = results.emulator_fault() {
-            results = once()?;
-            results.booted_again = Some(fault);
-        }
-        Ok(results)
-    }
-
-    /// Prints a machine's results: all that was noted, and on failure the console's end.
-    fn show(&self, results: &Results, Verdict { tally, problems }: &Verdict) {
-        println!(
-            "\nkernel {} ({}), {} s",
-            self.name(),
-            self.image.package,
-            results.took.as_secs()
-        );
-        if let Some(fault) = results.booted_again {
-            println!("booted a second time: {fault}");
-        }
-        print!("{}", results.output);
-        if tally.failed != 0 || !problems.is_empty() {
-            for problem in problems {
-                println!("problem: {problem}");
-            }
-            let console = results.console();
-            let lines: Vec<&str> = console.lines().collect();
-            let from = lines.len().saturating_sub(CONSOLE_LINES);
-            println!("console (all in {}):", results.folder.display());
-            for line in &lines[from..] {
-                println!("    {}", line.trim_end());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

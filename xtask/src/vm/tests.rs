@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const OUTPUT: &str = "test a ... ok (1.0 s)\ntest b ... skipped: no fprobe\n\
@@ -64,6 +66,12 @@ fn exit_status_and_tests_must_agree() {
     );
     let lost = problems("test a ... ok\n", Some(0), &["a"], &[]);
     assert!(lost[0].contains("last line"), "{lost:?}");
+}
+
+#[test]
+fn a_machine_without_tests_is_not_asked_for_their_sum() {
+    assert!(problems("", Some(0), &[], &[]).is_empty());
+    assert_eq!(problems("", None, &[], &[]).len(), 1);
 }
 
 #[test]
