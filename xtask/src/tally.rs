@@ -127,6 +127,13 @@ pub fn names(output: &str) -> impl Iterator<Item = &str> {
     output.lines().filter_map(test_line).map(|(name, _)| name)
 }
 
+/// What a test of the privileged suite noted, line by line, if it ran.
+pub fn notes<'a>(output: &'a str, test: &str) -> impl Iterator<Item = &'a str> {
+    let own = move |line: &&str| test_line(line).is_none_or(|(name, _)| name != test);
+    let lines = output.lines().skip_while(own).skip(1);
+    lines.map_while(|line| line.strip_prefix("    "))
+}
+
 /// Name and outcome of a line `test NAME ... OUTCOME`.
 fn test_line(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("test ")?.split_once(" ... ")
@@ -192,6 +199,15 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
             skips: vec![skip("b", "no fprobe")],
         };
         assert_eq!(tally, expected);
+    }
+
+    #[test]
+    fn notes_are_those_of_a_test() {
+        let text = "test a ... ok\n    one\n    two\ntest b ... FAILED\n    three\n1 passed\n";
+        let of = |test: &str| notes(text, test).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(of("a"), ["one", "two"]);
+        assert_eq!(of("b"), ["three"]);
+        assert!(of("c").is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
 use crate::process::output;
-use crate::verifier;
+use crate::verifier::{self, Wanted};
 
 /// What runs as the first process.
 const INIT: &str = include_str!("init.sh");
@@ -29,8 +29,8 @@ pub struct Content<'a> {
     pub gohang: &'a Path,
     /// The privileged suite, where tests are to run.
     pub suite: Option<Suite<'a>>,
-    /// What asks for the verifier's statistics, where those are to be had.
-    pub preload: Option<&'a Path>,
+    /// What asks for the verifier's statistics, where those are to be had, and the forms.
+    pub preload: Option<(&'a Path, Wanted)>,
 }
 
 /// The privileged suite and what it is given.
@@ -42,6 +42,8 @@ pub struct Suite<'a> {
     pub workloads: Option<&'a Path>,
     /// The names of the tests to run.
     pub tests: &'a [String],
+    /// How many episodes of each cause the cause test makes, if not its default.
+    pub injections: Option<u32>,
 }
 
 /// Builds the archive.
@@ -80,13 +82,17 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
             add_folder(&mut archive, folder)?;
             words.extend(["--workloads", WORKLOADS]);
         }
+        let injections = suite.injections.map(|number| number.to_string());
+        if let Some(number) = &injections {
+            words.extend(["--injections", number]);
+        }
         words.extend(suite.tests.iter().map(String::as_str));
         let words: Vec<String> = words.into_iter().map(quote).collect();
         let _ = writeln!(command, "{}\nstatus=$?", words.join(" "));
     }
-    if let Some(preload) = preload {
+    if let Some((preload, wanted)) = preload {
         add_program(&mut archive, PRELOAD, preload)?;
-        command.push_str(&verifier::script(GOHANG, PRELOAD));
+        command.push_str(&verifier::script(GOHANG, PRELOAD, *wanted));
     }
     command.push_str("exit $status\n");
     archive.file("command", 0o644, command.into());

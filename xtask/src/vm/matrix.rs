@@ -15,6 +15,7 @@ use super::machine::{self, Results};
 use super::setup::Setup;
 use super::sources::Sources;
 use super::tools::Tools;
+use crate::verifier::Wanted;
 use crate::workspace::Workspace;
 
 /// Limits for what a machine is to run: tests of the short form and of the long one, and
@@ -22,6 +23,9 @@ use crate::workspace::Workspace;
 const SHORT_LIMIT: Duration = Duration::from_secs(300);
 const FULL_LIMIT: Duration = Duration::from_secs(2400);
 const STATISTICS_LIMIT: Duration = Duration::from_secs(600);
+
+/// Episodes of each of the five causes in the long form.
+const FULL_INJECTIONS: u32 = 2_000;
 
 /// How many of the console's last lines are shown on failure.
 const CONSOLE_LINES: usize = 60;
@@ -33,14 +37,14 @@ pub struct Work {
     pub tests: Vec<String>,
     /// Whether those may take as long as the long form's.
     pub full: bool,
-    /// The verifier's statistics.
-    pub statistics: bool,
+    /// The verifier's statistics, in these forms.
+    pub statistics: Option<Wanted>,
 }
 
 impl Work {
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        self.tests.is_empty() && !self.statistics
+        self.tests.is_empty() && self.statistics.is_none()
     }
 
     fn limit(&self) -> Duration {
@@ -48,7 +52,7 @@ impl Work {
         if !self.tests.is_empty() {
             limit += if self.full { FULL_LIMIT } else { SHORT_LIMIT };
         }
-        if self.statistics {
+        if self.statistics.is_some() {
             limit += STATISTICS_LIMIT;
         }
         limit
@@ -122,12 +126,13 @@ impl Matrix {
             program: &programs.suite,
             workloads: workloads.is_dir().then_some(workloads.as_path()),
             tests: &work.tests,
+            injections: work.full.then_some(FULL_INJECTIONS),
         };
         let archive = initramfs::build(&Content {
             busybox: &self.tools.busybox,
             gohang: &programs.gohang,
             suite: (!work.tests.is_empty()).then_some(suite),
-            preload: programs.preload.as_deref().filter(|_| work.statistics),
+            preload: programs.preload.as_deref().zip(work.statistics),
         })?;
         fs::write(&initramfs, archive)
             .with_context(|| format!("could not write {}", initramfs.display()))?;

@@ -2,6 +2,7 @@
 
 mod apt;
 mod cpio;
+mod docs;
 mod expected;
 mod fleet;
 mod initramfs;
@@ -31,7 +32,7 @@ use crate::process::output;
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
 use crate::test;
-use crate::verifier;
+use crate::verifier::{self, Wanted};
 use crate::workspace::Workspace;
 
 /// The skips that are expected, relative to the workspace.
@@ -97,13 +98,19 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let table = verifier::Table::read(&workspace.root)?;
 
     let matrix = Matrix::provide(workspace, &options.kernels)?;
+    let wanted_forms = if options.full {
+        Wanted::All
+    } else {
+        Wanted::First
+    };
     let mut jobs = Vec::new();
     for setup in &SETUPS {
         let wanted = |test: &&String| Setup::of(test).name == setup.name;
         let work = Work {
             tests: tests.iter().filter(wanted).cloned().collect(),
             full: options.full,
-            statistics: programs.preload.is_some() && setup.name == verifier::setup().name,
+            statistics: (programs.preload.is_some() && setup.name == verifier::setup().name)
+                .then_some(wanted_forms),
         };
         if !work.is_empty() {
             jobs.extend(matrix.jobs(setup, &work, &programs)?);
@@ -112,11 +119,14 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut sum = Tally::default();
     let mut problems = Vec::new();
+    let mut measured = docs::Measured::default();
     matrix.boot_all(&jobs, options.cores, |job, results| {
         let mut verdict = judge(job.image, &results, &job.work.tests, &rows);
         let mut notices = Vec::new();
-        if job.work.statistics && results.problem.is_none() {
-            let found = verifier::judge(job.image, &results, &table);
+        if let Some(wanted) = job.work.statistics
+            && results.problem.is_none()
+        {
+            let found = verifier::judge(job.image, &results, wanted, &table);
             verdict.problems.extend(found.problems);
             notices = found.notices;
         }
@@ -128,6 +138,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         );
         let found = verdict.problems.into_iter();
         problems.extend(found.map(|problem| format!("{}: {problem}", job.name())));
+        measured.add(job.image, &results.output, &verdict.tally);
         sum.add(verdict.tally);
     })?;
     println!();
@@ -135,8 +146,13 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         println!("problem: {problem}");
     }
     println!("{} machines in {} s", jobs.len(), begin.elapsed().as_secs());
+    let good = sum.failed == 0 && problems.is_empty();
+    // Only a run of everything says everything.
+    if good && options.full && options.kernels.is_empty() && options.tests.is_empty() {
+        measured.write(&workspace.root)?;
+    }
     println!("{sum}");
-    Ok(if sum.failed == 0 && problems.is_empty() {
+    Ok(if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
