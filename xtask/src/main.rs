@@ -48,7 +48,7 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
     },
-    /// Run every test; those of the kernel side need root.
+    /// Run every test, on real kernels under emulation too; those of the kernel side need root.
     Test {
         /// Only name the tests.
         #[arg(long, conflicts_with = "ci")]
@@ -56,7 +56,10 @@ enum Task {
         /// Fail unless the skipped tests are exactly those of tests/expected-skips.txt.
         #[arg(long, conflicts_with = "filter")]
         ci: bool,
-        /// Only tests whose name contains this.
+        /// Boot no kernels under emulation.
+        #[arg(long)]
+        no_vm: bool,
+        /// Only tests whose name contains this, without those kernels.
         filter: Option<String>,
     },
     /// Run the privileged tests on real kernels under emulation.
@@ -105,9 +108,15 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test {
             list: false,
             ci,
+            no_vm,
             filter,
         } => {
-            return test::test(&Workspace::find()?, &test::Options { filter, ci });
+            let options = test::Options {
+                filter,
+                ci,
+                vm: !no_vm,
+            };
+            return test::test(&Workspace::find()?, &options);
         }
         Task::Vm(options) => return vm::vm(&Workspace::find()?, &options),
         Task::VerifierStats(options) => return verifier::stats(&Workspace::find()?, &options),

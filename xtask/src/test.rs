@@ -12,6 +12,7 @@ use crate::process::{clean_run_env, describe, output, run};
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
 use crate::toolchain::is_root;
+use crate::vm;
 use crate::workspace::{Workspace, cargo};
 
 /// The binary of the package of the same name that holds the privileged tests.
@@ -27,6 +28,8 @@ pub struct Options {
     pub filter: Option<String>,
     /// Skips must be exactly those of the table.
     pub ci: bool,
+    /// With the short form of the matrix, if all tests are to run.
+    pub vm: bool,
 }
 
 /// Prints the names of the tests.
@@ -58,7 +61,7 @@ pub fn list(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 /// When something that the tests need cannot be provided. Failed tests are no error
 /// but the exit code.
 pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let Options { filter, ci } = options;
+    let Options { filter, ci, vm } = options;
     let filter = filter.as_deref();
     let expected = if *ci {
         Some(skips::read(&workspace.root.join(EXPECTED_SKIPS))?)
@@ -120,6 +123,12 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
 
     if let Some(expected) = expected {
         problems.extend(skips::differences(&expected, &sum.skips));
+    }
+    if *vm && filter.is_none() {
+        // It holds its skips against a table of its own.
+        let outcome = vm::run(workspace, &vm::Options::default())?;
+        sum.add(outcome.tally);
+        problems.extend(outcome.problems);
     }
     println!();
     for skip in &sum.skips {

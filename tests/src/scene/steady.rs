@@ -174,8 +174,13 @@ impl Steady {
         Ok(())
     }
 
-    /// What gohang says of a process's group.
-    fn check_group(&self, found: &Value, truth_ns: u64, report: &mut Report) -> Result<()> {
+    /// What gohang says of the group of a process that waited for a CPU for so long.
+    fn check_group(
+        &self,
+        (found, waited_ns): (&Value, u64),
+        truth_ns: u64,
+        report: &mut Report,
+    ) -> Result<()> {
         let below = match self.plan.children {
             0 => self.name.clone(),
             _ => format!("{}/child", self.name),
@@ -189,9 +194,10 @@ impl Steady {
         let owner = spans["owners"][0]["path"].as_str().unwrap_or_default();
         ensure!(owner.ends_with(&self.name), "spans: {spans}");
         let ours = stream::number(spans, "/total_ns")?;
-        // Where threads are parked one by one, the kernel counts from the first one's park.
+        // Where threads are parked one by one, the kernel counts from the first one's park: one
+        // that waits for a CPU when the quota runs out is parked once it has got that.
         let later_ns = if sys::parks_threads()? {
-            stream::number(spans, "/count")? * PARK_NS
+            stream::number(spans, "/count")? * PARK_NS + waited_ns
         } else {
             0
         };
@@ -284,7 +290,8 @@ impl Scene for Steady {
             };
             let found = groups.and_then(|all| all.iter().find(has));
             let found = found.with_context(|| format!("process {pid} is in no group"))?;
-            self.check_group(found, throttled_ns, report)?;
+            let waited_ns = stream::number(stream.process(pid)?, "/runqueue/total_ns")?;
+            self.check_group((found, waited_ns), throttled_ns, report)?;
             self.check_episodes(pid, stream, throttled_ns, report)?;
         }
         let threads = (self.pids.len() * self.plan.threads) as u64;

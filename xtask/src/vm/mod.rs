@@ -39,7 +39,7 @@ use crate::workspace::Workspace;
 const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
 
 /// What to run where.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// Kernels as `major.minor`; all of the matrix without any.
     pub kernels: Vec<String>,
@@ -70,26 +70,68 @@ struct Verdict {
     problems: Vec<String>,
 }
 
+/// What all machines together made of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub tally: Tally,
+    /// What is wrong beside failed tests.
+    pub problems: Vec<String>,
+}
+
+impl Outcome {
+    fn is_good(&self) -> bool {
+        self.tally.failed == 0 && self.problems.is_empty()
+    }
+}
+
 /// Runs the matrix; the last line is the sum over all kernels, alone.
 ///
 /// # Errors
 /// When something that the machines need cannot be provided. Failed tests are no error
 /// but the exit code.
 pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let chosen = kernels::choose(&options.kernels)?;
-    let programs = programs(workspace, options)?;
-    let all = output(Command::new(&programs.suite).arg("--list"))?;
-    let all: Vec<String> = all.lines().map(str::to_owned).collect();
-    let tests = selection::choose(&all, options.full, &options.tests)?;
     if options.list {
-        for kernel in &chosen {
-            println!("kernel {}", kernel.name);
-        }
-        for test in &tests {
-            println!("{test}");
-        }
+        list(workspace, options)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let outcome = run(workspace, options)?;
+    println!();
+    for problem in &outcome.problems {
+        println!("problem: {problem}");
+    }
+    println!("{}", outcome.tally);
+    Ok(if outcome.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Names the kernels and the tests.
+fn list(workspace: &Workspace, options: &Options) -> Result<()> {
+    let programs = programs(workspace, options)?;
+    for kernel in kernels::choose(&options.kernels)? {
+        println!("kernel {}", kernel.name);
+    }
+    for test in selection::choose(&all_tests(&programs)?, options.full, &options.tests)? {
+        println!("{test}");
+    }
+    Ok(())
+}
+
+fn all_tests(programs: &Programs) -> Result<Vec<String>> {
+    let all = output(Command::new(&programs.suite).arg("--list"))?;
+    Ok(all.lines().map(str::to_owned).collect())
+}
+
+/// Boots the machines and shows what they say.
+///
+/// # Errors
+/// When something that they need cannot be provided.
+pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    let programs = programs(workspace, options)?;
+    let all = all_tests(&programs)?;
+    let tests = selection::choose(&all, options.full, &options.tests)?;
     let rows = expected::read(&workspace.root.join(EXPECTED_SKIPS))?;
     let unknown = rows.iter().find(|row| !all.contains(&row.skip.name));
     if let Some(Row { kernel, skip }) = unknown {
@@ -117,8 +159,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         }
     }
     let begin = Instant::now();
-    let mut sum = Tally::default();
-    let mut problems = Vec::new();
+    let mut sum = Outcome::default();
     let mut measured = docs::Measured::default();
     matrix.boot_all(&jobs, options.cores, |job, results| {
         let mut verdict = judge(job.image, &results, &job.work.tests, &rows);
@@ -137,26 +178,21 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
             verdict.tally.failed != 0,
         );
         let found = verdict.problems.into_iter();
-        problems.extend(found.map(|problem| format!("{}: {problem}", job.name())));
+        let found = found.map(|problem| format!("kernel {}: {problem}", job.name()));
+        sum.problems.extend(found);
         measured.add(job.image, &results.output, &verdict.tally);
-        sum.add(verdict.tally);
+        sum.tally.add(verdict.tally);
     })?;
-    println!();
-    for problem in &problems {
-        println!("problem: {problem}");
-    }
-    println!("{} machines in {} s", jobs.len(), begin.elapsed().as_secs());
-    let good = sum.failed == 0 && problems.is_empty();
+    println!(
+        "\n{} machines in {} s",
+        jobs.len(),
+        begin.elapsed().as_secs()
+    );
     // Only a run of everything says everything.
-    if good && options.full && options.kernels.is_empty() && options.tests.is_empty() {
+    if sum.is_good() && options.full && options.kernels.is_empty() && options.tests.is_empty() {
         measured.write(&workspace.root)?;
     }
-    println!("{sum}");
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(sum)
 }
 
 /// The program under test and the suite, built where none are given, and what asks for the
