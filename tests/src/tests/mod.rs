@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod boots;
 mod causes;
 mod components;
 mod input;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        boots::tests(),
         selection::tests(),
         agreement::tests(),
         agreement_fates::tests(),
