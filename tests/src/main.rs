@@ -23,6 +23,7 @@ mod reference;
 mod reuse;
 mod run;
 mod sender;
+mod shape;
 mod stage;
 mod stream;
 mod sys;

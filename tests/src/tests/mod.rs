@@ -11,6 +11,7 @@ mod life;
 mod recording;
 mod reference;
 mod selection;
+mod shape;
 mod storm;
 mod throttle;
 
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Test> {
         input::tests(),
         boots::tests(),
         selection::tests(),
+        shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
