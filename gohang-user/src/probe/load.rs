@@ -13,8 +13,8 @@ use super::hooks::PROGRAMS;
 use super::ladder::{self, Step};
 use super::read::remove;
 use super::{
-    Filter, Hook, HookState, Precision, ProbeError, ProgramCost, attach, kernel_offsets, object,
-    quota, self_test,
+    Filter, Hook, Precision, ProbeError, ProgramCost, ThrottleSource, attach, kernel_offsets,
+    object, quota, self_test,
 };
 use crate::btf::{Btf, VMLINUX};
 use crate::privilege::{Lockdown, lockdown};
@@ -77,6 +77,7 @@ pub struct Probe {
     filter: Filter,
     hooks: Vec<Hook>,
     step: Step,
+    throttle_sources: Vec<ThrottleSource>,
     attach_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -235,6 +236,7 @@ impl Probe {
         prepare(&mut loader, options, &offsets, &aya_btf);
         let (mut ebpf, step, mut hooks) =
             climb(&mut loader, &steps, &settings, &kernel, &aya_btf, bytes)?;
+        let throttle_sources = ladder::survey(&offsets, step, &hooks);
         hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
         let filter = {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
@@ -253,6 +255,7 @@ impl Probe {
             filter,
             hooks,
             step,
+            throttle_sources,
             attach_ns: begin.elapsed().as_nanos() as u64,
             logger,
         })
@@ -274,6 +277,12 @@ impl Probe {
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.step.precision
+    }
+
+    /// What this kernel can do of each step of the ladder.
+    #[must_use]
+    pub fn throttle_sources(&self) -> &[ThrottleSource] {
+        &self.throttle_sources
     }
 
     /// Whether spans of groups out of quota are measured.
@@ -463,17 +472,9 @@ fn climb<'a>(
         }
         return Ok((ebpf, *step, hooks));
     }
-    let reasons: Vec<String> = hooks
-        .iter()
-        .filter(|hook| hook.state == HookState::Refused || hook.state == HookState::Absent)
-        .map(|hook| {
-            let reason = hook.reason.as_deref().unwrap_or("refused");
-            format!("{}: {reason}", hook.hook)
-        })
-        .collect();
     Err(ProbeError::ThrottleSource {
         wanted: steps.last().map_or("", |step| step.precision.name()),
-        reason: reasons.join("; "),
+        reason: ladder::refusals(&hooks),
     })
 }
 

@@ -7,6 +7,7 @@ mod boots;
 mod causes;
 mod components;
 mod input;
+mod ladder;
 mod life;
 mod recording;
 mod reference;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Test> {
         agreement::total(),
         components::tests(),
         causes::tests(),
+        ladder::tests(),
         throttle::tests(),
         recording::tests(),
         storm::tests(),
