@@ -26,8 +26,8 @@ pub struct Content<'a> {
     pub gohang: &'a Path,
     /// The privileged suite.
     pub suite: &'a Path,
-    /// A folder of built Go workloads, if there is one.
-    pub workloads: Option<&'a Path>,
+    /// A folder of built Go workloads.
+    pub workloads: &'a Path,
     /// The names of the tests to run; all without any.
     pub tests: &'a [String],
 }
@@ -66,11 +66,10 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
             archive.program(object, Path::new(object))?;
         }
     }
-    let mut words = vec![SUITE.to_owned(), "--gohang".to_owned(), GOHANG.to_owned()];
-    if let Some(folder) = workloads {
-        add_programs(&mut archive, folder)?;
-        words.extend(["--workloads".to_owned(), WORKLOADS.to_owned()]);
-    }
+    add_programs(&mut archive, workloads)?;
+    let mut words = [SUITE, "--gohang", GOHANG, "--workloads", WORKLOADS]
+        .map(str::to_owned)
+        .to_vec();
     words.extend_from_slice(tests);
     let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     archive.file(

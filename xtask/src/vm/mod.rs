@@ -29,7 +29,8 @@ use self::machine::Results;
 use self::setup::{SETUPS, Setup};
 use self::sources::Sources;
 use self::tools::Tools;
-use crate::process::output;
+use crate::go;
+use crate::process::{output, run};
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
 use crate::test;
@@ -110,7 +111,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         .iter()
         .map(|kernel| kernel.provide(&folder, &sources))
         .collect::<Result<Vec<Image>>>()?;
-    let workloads = workspace.target_dir.join("go/workloads");
+    let workloads = build_workloads(workspace, &suite)?;
     let mut jobs = Vec::new();
     for setup in &SETUPS {
         let wanted = |test: &&String| Setup::of(test).name == setup.name;
@@ -123,7 +124,7 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
             busybox: &tools.busybox,
             gohang: &gohang,
             suite: &suite,
-            workloads: workloads.is_dir().then_some(workloads.as_path()),
+            workloads: &workloads,
             tests: &tests,
         })?;
         fs::write(&initramfs, archive)
@@ -181,6 +182,13 @@ fn programs(workspace: &Workspace, options: &Options) -> Result<(PathBuf, PathBu
         None => test::build_release(workspace, test::SUITE)?,
     };
     Ok((gohang, suite))
+}
+
+/// Builds the Go programs that the suite traces, and returns their folder.
+fn build_workloads(workspace: &Workspace, suite: &Path) -> Result<PathBuf> {
+    let root = go::provide(&workspace.target_dir)?;
+    run(Command::new(suite).arg("build-workloads").arg(&root))?;
+    Ok(root.join("workloads"))
 }
 
 /// Holds what a machine handed back against its exit status, the tests that were to
