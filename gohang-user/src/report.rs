@@ -24,8 +24,8 @@ pub struct Report {
     pub clock: Clock,
     /// Every hook and what became of it.
     pub probe_set: Vec<Hook>,
-    /// What "throttled" rests on: thread-exact, cfs-rq-overlay, switch-point-estimate or
-    /// no-bandwidth-control.
+    /// What "throttled" rests on: thread-exact, cfs-rq-overlay,
+    /// switch-point-estimate or no-bandwidth-control.
     pub precision: String,
     /// What an episode's throttled time may be off by; null where it is exact.
     pub estimate_error: Option<EstimateError>,

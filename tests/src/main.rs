@@ -25,6 +25,7 @@ mod reuse;
 mod run;
 mod scene;
 mod sender;
+mod shape;
 mod stage;
 mod stream;
 mod sys;
@@ -40,6 +41,7 @@ use crate::run::Settings;
 const HELP: &str = "\
 usage: gohang-tests [options] [FILTER...]
        gohang-tests record SECONDS [PID...]
+       gohang-tests build-workloads GO_ROOT
 
 Runs the tests whose names contain a FILTER (all of them without one), as root.
 
@@ -53,6 +55,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --injections N     episodes of each cause that the cause test makes (default 200)
   --list             print the names and stop
 
+`build-workloads` builds the Go workloads into GO_ROOT/workloads, for machines without Go.
 `record` prints the episodes that the reference sees, one JSON object a line, at the end of
 its time or at Ctrl-C.
 ";
@@ -78,6 +81,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,
         Some((mode, rest)) if mode == "record" => record(rest)?,
+        Some((mode, rest)) if mode == "build-workloads" => build_workloads(rest)?,
         _ => return suite(args),
     }
     Ok(ExitCode::SUCCESS)
@@ -139,6 +143,20 @@ fn suite(args: &[String]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn build_workloads(words: &[String]) -> Result<()> {
+    let [root] = words else {
+        bail!("build-workloads wants one folder of Go tool chains");
+    };
+    let settings = Settings {
+        go_root: Some(std::path::absolute(root)?),
+        ..Settings::default()
+    };
+    for workload in go::Workload::all(&settings)? {
+        eprintln!("{}", workload.path().display());
+    }
+    Ok(())
 }
 
 fn record(words: &[String]) -> Result<()> {

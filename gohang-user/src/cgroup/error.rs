@@ -11,6 +11,20 @@ pub enum CgroupError {
     /// `/proc` could not be read, or the process has ended.
     #[error(transparent)]
     Proc(#[from] ProcError),
+    /// The kernel has no cpu controller, so that there are no quotas.
+    #[error(
+        "this kernel has no cpu controller, so that no process has a CPU quota or runs out of one: {}",
+        if *disabled {
+            "it is turned off; remove cgroup_disable=cpu from the kernel's command line and boot \
+             again"
+        } else {
+            "it needs a kernel built with CONFIG_CGROUP_SCHED and CONFIG_CFS_BANDWIDTH"
+        }
+    )]
+    NoCpuController {
+        /// It is built in and turned off.
+        disabled: bool,
+    },
     /// Nothing to read limits from.
     #[error(
         "no cgroup file system with the cpu controller is mounted; mount cgroup2 at /sys/fs/cgroup"

@@ -5,7 +5,9 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use super::error::CgroupError;
+use super::ROOT_ID;
+use super::error::{CgroupError, read_optional};
+use super::ids::id_of;
 use super::membership::Membership;
 use crate::process::ProcRoot;
 
@@ -115,6 +117,17 @@ pub struct CgroupLayout {
     /// Set when version 1 has the cpu controller, but that hierarchy is not mounted:
     /// its controllers.
     hidden_cpu: Option<String>,
+    /// Set when the kernel has no cpu controller.
+    missing_cpu: Option<MissingCpu>,
+}
+
+/// Why a kernel has no cpu controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MissingCpu {
+    /// It is built in and turned off.
+    Disabled,
+    /// It is not built in.
+    NotBuilt,
 }
 
 impl CgroupLayout {
@@ -147,8 +160,8 @@ impl CgroupLayout {
         layout
     }
 
-    /// Of this machine: the mounts and, for a controller that is in use without being
-    /// mounted, `/proc/self/cgroup`.
+    /// Of this machine: the mounts and, for a controller that is not mounted or that the
+    /// kernel does not have, `/proc/self/cgroup` and `/proc/cgroups`.
     ///
     /// # Errors
     /// When either file cannot be read.
@@ -158,14 +171,36 @@ impl CgroupLayout {
         if layout.v1_cpu().is_none() {
             layout.hidden_cpu = own.v1("cpu").map(|member| member.controllers.join(","));
         }
+        if layout.v1_cpu().is_none() && layout.hidden_cpu.is_none() {
+            // The file may be hidden in a container: then nothing is known.
+            let known = proc.read_file("cgroups").unwrap_or_default();
+            layout.missing_cpu = missing_cpu(&known).filter(|_| !layout.v2_may_have_cpu());
+        }
         Ok(layout)
+    }
+
+    /// Whether version 2 has the cpu controller, as far as it can be seen.
+    fn v2_may_have_cpu(&self) -> bool {
+        let Some(v2) = &self.v2 else { return false };
+        // A group below the root has what those above it hand down.
+        let is_root = id_of(&v2.mount_point).is_ok_and(|id| id == ROOT_ID);
+        match read_optional(&v2.mount_point, "cgroup.controllers") {
+            Ok(Some(list)) => list.split_whitespace().any(|name| name == "cpu") || !is_root,
+            _ => true,
+        }
     }
 
     /// The hierarchy with the cpu controller: version 1 where it has it, else version 2.
     ///
     /// # Errors
-    /// [`CgroupError::NotMounted`] or [`CgroupError::CpuNotMounted`].
+    /// [`CgroupError::NoCpuController`], [`CgroupError::NotMounted`] or
+    /// [`CgroupError::CpuNotMounted`].
     pub fn cpu(&self) -> Result<&Hierarchy, CgroupError> {
+        if let Some(why) = self.missing_cpu {
+            return Err(CgroupError::NoCpuController {
+                disabled: why == MissingCpu::Disabled,
+            });
+        }
         if let Some(controllers) = &self.hidden_cpu {
             return Err(CgroupError::CpuNotMounted {
                 controllers: controllers.clone(),
@@ -203,6 +238,25 @@ impl CgroupLayout {
         self.v1
             .iter()
             .find(|own| own.controllers.iter().any(|name| name == "cpu"))
+    }
+}
+
+/// Why the kernel whose `/proc/cgroups` this is has no cpu controller; `None` if it has,
+/// or nothing is known. A line: name, hierarchy, number of groups, enabled.
+fn missing_cpu(known: &[u8]) -> Option<MissingCpu> {
+    let text = String::from_utf8_lossy(known);
+    let mut rows = text.lines().filter(|line| !line.starts_with('#'));
+    let mut cpu = rows.clone().filter_map(|row| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let &[name, _, _, enabled] = words.as_slice() else {
+            return None;
+        };
+        (name == "cpu").then_some(enabled)
+    });
+    match cpu.next() {
+        Some("0") => Some(MissingCpu::Disabled),
+        Some(_) => None,
+        None => rows.next().map(|_| MissingCpu::NotBuilt),
     }
 }
 
@@ -406,6 +460,41 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_the_cpu_controller() {
+        const HEAD: &str = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
+        let dir = tempfile::tempdir().unwrap();
+        let mount = dir.path().join("cgroup2");
+        fs::create_dir(&mount).unwrap();
+        fs::create_dir(dir.path().join("self")).unwrap();
+        let mounts = V2.replace("/sys/fs/cgroup", &mount.display().to_string());
+        fs::write(dir.path().join("self/mountinfo"), &mounts).unwrap();
+        fs::write(dir.path().join("self/cgroup"), "0::/\n").unwrap();
+        let proc = ProcRoot::new(dir.path());
+        let read = |rows: &str| {
+            fs::write(dir.path().join("cgroups"), format!("{HEAD}{rows}")).unwrap();
+            let layout = CgroupLayout::read(&proc).unwrap();
+            layout.cpu().map(drop).map_err(|error| error.to_string())
+        };
+        // No version 2 hierarchy that could have it.
+        fs::write(dir.path().join("self/mountinfo"), "").unwrap();
+        let error = read("cpuset\t0\t1\t1\ncpu\t0\t1\t0\n").unwrap_err();
+        assert!(error.contains("cgroup_disable=cpu"), "{error}");
+        let error = read("cpuset\t0\t1\t1\ncpuacct\t0\t1\t1\n").unwrap_err();
+        assert!(error.contains("CONFIG_CGROUP_SCHED"), "{error}");
+        // Nothing is known, or it is there and not mounted.
+        for rows in ["", "cpu\t0\t1\t1\n"] {
+            let error = read(rows).unwrap_err();
+            assert!(error.contains("mount cgroup2"), "{error}");
+        }
+        // What a version 2 hierarchy hands down below its root says nothing of the kernel.
+        fs::write(dir.path().join("self/mountinfo"), &mounts).unwrap();
+        for (list, rows) in [("cpu", ""), ("cpu io", "cpuset\t0\t1\t1\n"), ("io", "x")] {
+            fs::write(mount.join("cgroup.controllers"), format!("{list}\n")).unwrap();
+            assert_eq!(read(rows), Ok(()));
+        }
+    }
+
+    #[test]
     fn this_machine() {
         let layout = CgroupLayout::read(&ProcRoot::default()).unwrap();
         if let Ok(cpu) = layout.cpu() {
@@ -420,6 +509,7 @@ mod tests {
         fn parsing_never_panics(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = CgroupLayout::from_mountinfo(&raw);
             let _ = unescape(&raw);
+            let _ = missing_cpu(&raw);
         }
 
         #[test]

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::ROOT_ID;
 use super::error::{CgroupError, read_optional};
 use super::ids::id_of;
 use super::layout::{Hierarchy, Version};
 
-/// Inode number of the root group of every hierarchy.
-const ROOT_ID: u64 = 1;
 const NSEC_PER_USEC: u64 = 1000;
 
 /// A group's CPU quota.

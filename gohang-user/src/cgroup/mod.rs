@@ -17,6 +17,9 @@ mod own_group;
 mod own_tests;
 mod stat;
 
+/// Inode number of the root group of every hierarchy.
+const ROOT_ID: u64 = 1;
+
 pub use error::CgroupError;
 pub use identity::{Container, Identity, Runtime};
 pub use ids::{CgroupIds, id_of};

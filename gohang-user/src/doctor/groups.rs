@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Problems;
 use super::report::Cgroup;
-use crate::cgroup::{CgroupLayout, OwnError, OwnGroups, Version};
+use crate::cgroup::{CgroupError, CgroupLayout, OwnError, OwnGroups, Version};
 use crate::process::ProcRoot;
 
 /// Longest wait for an empty group to go.
@@ -22,12 +22,21 @@ pub(super) fn cgroup(proc: &ProcRoot, problems: &mut Problems) -> Cgroup {
         }
     };
     found.layout = Some(layout.mode().to_string());
-    if let Ok(cpu) = layout.cpu() {
-        found.cpu_version = Some(match cpu.version {
-            Version::V1 => 1,
-            Version::V2 => 2,
-        });
-        found.cpu_mount = Some(cpu.mount_point.display().to_string());
+    match layout.cpu() {
+        Ok(cpu) => {
+            found.cpu_version = Some(match cpu.version {
+                Version::V1 => 1,
+                Version::V2 => 2,
+            });
+            found.cpu_mount = Some(cpu.mount_point.display().to_string());
+        }
+        Err(error @ CgroupError::NoCpuController { .. }) => {
+            problems.fatal(error.to_string());
+            found.error = Some(error.to_string());
+            return found;
+        }
+        // Making a group says the same.
+        Err(_) => {}
     }
     match make(&layout, proc) {
         Ok(path) => found.made = Some(path),

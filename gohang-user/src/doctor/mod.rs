@@ -56,11 +56,15 @@ pub fn examine(options: &Options) -> Doctor {
             what: missing,
         });
     }
-    let (probe_set, attach_ns) = match probe {
-        Ok(probe) => (probe.hooks().to_vec(), Some(probe.attach_ns())),
+    let (probe_set, throttle_sources, attach_ns) = match probe {
+        Ok(probe) => (
+            probe.hooks().to_vec(),
+            probe.throttle_sources().to_vec(),
+            Some(probe.attach_ns()),
+        ),
         Err(error) => {
             problems.fatal(with_sources(&error));
-            (Vec::new(), None)
+            (Vec::new(), Vec::new(), None)
         }
     };
     let refused = probe_set
@@ -99,6 +103,7 @@ pub fn examine(options: &Options) -> Doctor {
         precision,
         precision_meaning: precision.map(|step| meaning(step).to_owned()),
         estimate_error: precision.and_then(Precision::estimate_error),
+        throttle_sources,
         attach_ns,
     }
 }

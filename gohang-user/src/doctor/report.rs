@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::probe::{EstimateError, Hook, Precision};
+use crate::probe::{EstimateError, Hook, Precision, ThrottleSource};
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -48,6 +48,9 @@ pub struct Doctor {
     pub precision_meaning: Option<String>,
     /// What an episode's throttled time may be off by; null where it is exact.
     pub estimate_error: Option<EstimateError>,
+    /// What this kernel can do of each form of `--throttle-source`, most exact first;
+    /// empty if the hooks could not be attached.
+    pub throttle_sources: Vec<ThrottleSource>,
     /// How long loading and attaching took.
     pub attach_ns: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Doctor, Memlock, Verdict};
-use crate::probe::{Hook, HookState};
+use crate::probe::{Hook, HookState, StepState, ThrottleSource};
 use crate::process::escape;
 use crate::units::duration;
 
@@ -69,7 +69,27 @@ pub fn text(found: &Doctor) -> String {
             );
         }
     }
+    throttle_sources(&mut out, &found.throttle_sources);
     out
+}
+
+fn throttle_sources(out: &mut String, all: &[ThrottleSource]) {
+    if all.is_empty() {
+        return;
+    }
+    head(out, "forms of --throttle-source");
+    for source in all {
+        let state = match source.state {
+            StepState::InUse => "in use",
+            StepState::Available => "available",
+            StepState::Unavailable => "not here",
+        };
+        let mut text = format!("  {state:10} {}", source.step.name());
+        if let Some(reason) = &source.reason {
+            let _ = write!(text, ": {reason}");
+        }
+        line(out, &text);
+    }
 }
 
 fn kernel(out: &mut String, found: &Doctor) {

@@ -31,6 +31,11 @@ pub enum ProbeError {
     /// The kernel's type information is missing or lacks something.
     #[error(transparent)]
     Btf(#[from] BtfError),
+    /// The kernel's lockdown keeps its memory from being read.
+    #[error(
+        "this kernel is locked down at confidentiality level: it refuses gohang's kernel programs every read of kernel memory (bpf_probe_read_kernel); boot it without lockdown=confidentiality (with lockdown=integrity, which Secure Boot asks for, gohang works)"
+    )]
+    Lockdown,
     /// The kernel has no such tracepoint.
     #[error("this kernel has no tracepoint {0}: gohang needs it")]
     NoTracepoint(&'static str),

@@ -13,10 +13,11 @@ use super::hooks::PROGRAMS;
 use super::ladder::{self, Step};
 use super::read::remove;
 use super::{
-    Filter, Hook, HookState, Precision, ProbeError, ProgramCost, attach, kernel_offsets, object,
-    quota, self_test,
+    Filter, Hook, Precision, ProbeError, ProgramCost, ThrottleSource, attach, kernel_offsets,
+    object, quota, self_test,
 };
 use crate::btf::{Btf, VMLINUX};
+use crate::privilege::{Lockdown, lockdown};
 
 /// Highest process id a kernel can give, and one (PID_MAX_LIMIT,
 /// include/linux/threads.h, 64-bit).
@@ -76,6 +77,7 @@ pub struct Probe {
     filter: Filter,
     hooks: Vec<Hook>,
     step: Step,
+    throttle_sources: Vec<ThrottleSource>,
     attach_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -91,10 +93,27 @@ impl std::fmt::Debug for Probe {
 
 /// A program's refusal, in words.
 pub(super) fn program_error(program: &'static str, error: &ProgramError) -> ProbeError {
+    if let ProgramError::LoadError { verifier_log, .. } = error
+        && is_locked_down(&verifier_log.to_string())
+    {
+        return ProbeError::Lockdown;
+    }
     ProbeError::Program {
         program,
         reason: refusal(error),
     }
+}
+
+/// Whether the verifier took the helper that reads kernel memory for one that there is
+/// not, as it does under lockdown (`bpf_tracing_func_proto`, kernel/trace/bpf_trace.c);
+/// "unknown func" in the words of 6.1, "cannot use helper" in those of 6.18. aya asks
+/// for the older helper where the kernel seems to lack the newer.
+fn is_locked_down(verifier_log: &str) -> bool {
+    let reads = ["bpf_probe_read#", "bpf_probe_read_kernel#"];
+    verifier_log.lines().any(|line| {
+        let refused = line.contains("unknown func") || line.contains("cannot use helper");
+        refused && reads.iter().any(|helper| line.contains(helper))
+    })
 }
 
 /// Why the kernel refused; the verifier's last lines where it spoke.
@@ -195,6 +214,10 @@ impl Probe {
     /// See [`ProbeError`]; a hook that is not required is only reported.
     pub fn new(options: &LoadOptions) -> Result<Self, ProbeError> {
         let begin = Instant::now();
+        // Where it cannot be told, the first program that reads kernel memory is refused.
+        if lockdown() == Lockdown::Confidentiality {
+            return Err(ProbeError::Lockdown);
+        }
         let (kernel, aya_btf, mut loader) = read_types(&options.btf)?;
         let offsets = kernel_offsets(&kernel)?;
         let steps = ladder::steps(&offsets, options.throttle, options.queue_hooks)?;
@@ -213,6 +236,7 @@ impl Probe {
         prepare(&mut loader, options, &offsets, &aya_btf);
         let (mut ebpf, step, mut hooks) =
             climb(&mut loader, &steps, &settings, &kernel, &aya_btf, bytes)?;
+        let throttle_sources = ladder::survey(&offsets, step, &hooks);
         hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
         let filter = {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
@@ -231,6 +255,7 @@ impl Probe {
             filter,
             hooks,
             step,
+            throttle_sources,
             attach_ns: begin.elapsed().as_nanos() as u64,
             logger,
         })
@@ -252,6 +277,12 @@ impl Probe {
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.step.precision
+    }
+
+    /// What this kernel can do of each step of the ladder.
+    #[must_use]
+    pub fn throttle_sources(&self) -> &[ThrottleSource] {
+        &self.throttle_sources
     }
 
     /// Whether spans of groups out of quota are measured.
@@ -441,16 +472,30 @@ fn climb<'a>(
         }
         return Ok((ebpf, *step, hooks));
     }
-    let reasons: Vec<String> = hooks
-        .iter()
-        .filter(|hook| hook.state == HookState::Refused || hook.state == HookState::Absent)
-        .map(|hook| {
-            let reason = hook.reason.as_deref().unwrap_or("refused");
-            format!("{}: {reason}", hook.hook)
-        })
-        .collect();
     Err(ProbeError::ThrottleSource {
         wanted: steps.last().map_or("", |step| step.precision.name()),
-        reason: reasons.join("; "),
+        reason: ladder::refusals(&hooks),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_read_of_kernel_memory_is_lockdown() {
+        for line in [
+            "907: (85) call bpf_probe_read#4\nunknown func bpf_probe_read#4",
+            "program of this type cannot use helper bpf_probe_read_kernel#113",
+        ] {
+            assert!(is_locked_down(line), "{line}");
+        }
+        for line in [
+            "15: (85) call bpf_probe_read_kernel#113\nR2 type=scalar expected=fp",
+            "unknown func bpf_task_pt_regs#175",
+            "",
+        ] {
+            assert!(!is_locked_down(line), "{line}");
+        }
+    }
 }

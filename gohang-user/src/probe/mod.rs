@@ -19,7 +19,7 @@ pub use error::ProbeError;
 pub use estimate::EstimateError;
 pub use filter::Filter;
 pub use hooks::{Hook, HookState};
-pub use ladder::Precision;
+pub use ladder::{Precision, StepState, ThrottleSource};
 pub use load::{LoadOptions, Probe, RING_BYTES};
 pub use offsets::kernel_offsets;
 pub(crate) use read::add_summary;

@@ -3,13 +3,16 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod boots;
 mod causes;
 mod components;
 mod input;
+mod ladder;
 mod life;
 mod recording;
 mod reference;
 mod selection;
+mod shape;
 mod storm;
 mod throttle;
 
@@ -20,13 +23,16 @@ pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        boots::tests(),
         selection::tests(),
+        shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
         agreement::total(),
         components::tests(),
         causes::tests(),
+        ladder::tests(),
         throttle::tests(),
         recording::tests(),
         storm::tests(),

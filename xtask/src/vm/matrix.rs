@@ -66,8 +66,8 @@ pub struct Programs {
     pub gohang: PathBuf,
     /// The privileged suite; not looked for where no tests are to run.
     pub suite: PathBuf,
-    /// A folder of built Go workloads.
-    pub workloads: PathBuf,
+    /// A folder of built Go workloads, where tests are to run.
+    pub workloads: Option<PathBuf>,
     /// What asks for the verifier's statistics, if any machine is to.
     pub preload: Option<PathBuf>,
 }
@@ -121,10 +121,9 @@ impl Matrix {
         programs: &Programs,
     ) -> Result<Vec<Job<'_>>> {
         let initramfs = self.folder.join(format!("initramfs-{}", setup.name));
-        let workloads = &programs.workloads;
         let suite = Suite {
             program: &programs.suite,
-            workloads: workloads.is_dir().then_some(workloads.as_path()),
+            workloads: programs.workloads.as_deref(),
             tests: &work.tests,
             injections: work.full.then_some(FULL_INJECTIONS),
         };

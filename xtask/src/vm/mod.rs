@@ -16,7 +16,7 @@ mod tools;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -28,7 +28,8 @@ use self::kernels::Image;
 use self::machine::Results;
 use self::matrix::{Matrix, Programs, Work};
 use self::setup::{SETUPS, Setup};
-use crate::process::output;
+use crate::go;
+use crate::process::{output, run as run_command};
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
 use crate::test;
@@ -203,18 +204,29 @@ fn programs(workspace: &Workspace, options: &Options) -> Result<Programs> {
     };
     let statistics = options.tests.is_empty() && !options.list;
     let preload = statistics.then(|| verifier::build_preload(workspace));
+    let suite = match &options.suite {
+        Some(path) => given(path)?,
+        None => test::build_release(workspace, test::SUITE)?,
+    };
     Ok(Programs {
         gohang: match &options.gohang {
             Some(path) => given(path)?,
             None => test::build_release(workspace, "gohang")?,
         },
-        suite: match &options.suite {
-            Some(path) => given(path)?,
-            None => test::build_release(workspace, test::SUITE)?,
+        workloads: match options.list {
+            true => None,
+            false => Some(build_workloads(workspace, &suite)?),
         },
-        workloads: workspace.target_dir.join("go/workloads"),
+        suite,
         preload: preload.transpose()?,
     })
+}
+
+/// Builds the Go programs that the suite traces, and returns their folder.
+fn build_workloads(workspace: &Workspace, suite: &Path) -> Result<PathBuf> {
+    let root = go::provide(&workspace.target_dir)?;
+    run_command(Command::new(suite).arg("build-workloads").arg(&root))?;
+    Ok(root.join("workloads"))
 }
 
 /// Holds what a machine handed back against its exit status, the tests that were to

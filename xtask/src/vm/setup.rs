@@ -52,7 +52,7 @@ pub struct Setup {
 }
 
 /// All of them; the last one takes the tests that no other wants.
-pub const SETUPS: [Setup; 2] = [
+pub const SETUPS: [Setup; 4] = [
     Setup {
         name: "two-cpus",
         processors: Processors::Two,
@@ -66,6 +66,18 @@ pub const SETUPS: [Setup; 2] = [
             // Its injector spins on a processor of its own.
             "causes::",
         ],
+    },
+    Setup {
+        name: "lockdown",
+        processors: Processors::Counted,
+        arguments: "lockdown=confidentiality",
+        tests: &["input::lockdown"],
+    },
+    Setup {
+        name: "no-cpu-controller",
+        processors: Processors::Counted,
+        arguments: "cgroup_disable=cpu",
+        tests: &["input::no_cpu_controller"],
     },
     Setup {
         name: "counted",
@@ -105,6 +117,7 @@ mod tests {
         assert_eq!(Setup::of("agreement::plain").name, "two-cpus");
         assert_eq!(Setup::of("causes::confusion").name, "two-cpus");
         assert_eq!(Setup::of("throttle::stall").name, "counted");
+        assert_eq!(Setup::of("input::lockdown").name, "lockdown");
         assert_eq!(Setup::of("").name, "counted");
     }
 }

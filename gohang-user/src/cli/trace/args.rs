@@ -84,11 +84,7 @@ pub struct TuningArgs {
 
 /// A step of the ladder by its name.
 fn throttle_source(text: &str) -> Result<Precision, String> {
-    let steps = [
-        Precision::ThreadExact,
-        Precision::CfsRqOverlay,
-        Precision::SwitchPointEstimate,
-    ];
+    let steps = Precision::STEPS;
     steps
         .into_iter()
         .find(|step| step.name() == text)

@@ -7,6 +7,7 @@ mod session;
 
 use std::io::Write as _;
 
+use gohang::cgroup::{CgroupError, CgroupLayout};
 use gohang::privilege::{self, Capability};
 use gohang::probe::{ProbeError, StatsGuard};
 use gohang::process::ProcRoot;
@@ -84,7 +85,11 @@ fn check_machine(proc: &ProcRoot) -> Result<(), Failure> {
     }
     let kernel = privilege::kernel_release().map_err(Failure::unable)?;
     privilege::raise_memlock(&kernel).map_err(Failure::unable)?;
-    Ok(())
+    match CgroupLayout::read(proc).and_then(|layout| layout.cpu().map(drop)) {
+        Err(error @ CgroupError::NoCpuController { .. }) => Err(Failure::unable(error)),
+        // Groups that cannot be seen from here are told as unknown.
+        _ => Ok(()),
+    }
 }
 
 /// Says on stderr that tracing has begun; `-d` counts from here.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gohang::btf::VMLINUX;
 use gohang::cgroup::CgroupLayout;
-use gohang::probe::LoadOptions;
+use gohang::probe::{LoadOptions, Precision};
 use gohang::process::ProcRoot;
 use gohang::source::Selection;
 
@@ -38,6 +38,14 @@ impl Plan {
         if args.record.is_some() && args.record == args.display.out {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--record and --out name the same file; give each its own"
+            )));
+        }
+        if args.tuning.no_queue_hooks
+            && args.tuning.throttle_source == Some(Precision::CfsRqOverlay)
+        {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--throttle-source cfs-rq-overlay rests on the hooks that --no-queue-hooks does \
+                 without; give one of the two"
             )));
         }
         let load = LoadOptions {
