@@ -91,6 +91,11 @@ pub struct Enricher {
 }
 
 impl Enricher {
+    /// The hierarchy with the cpu controller, if it can be seen.
+    pub(super) fn hierarchy(&self) -> Option<&Hierarchy> {
+        self.hierarchy.as_ref()
+    }
+
     /// For this machine's groups. Without a cpu controller, nothing is known
     /// of them.
     #[must_use]

@@ -5,6 +5,7 @@ mod agreement_fates;
 mod agreement_go;
 mod boots;
 mod causes;
+mod churn;
 mod components;
 mod input;
 mod ladder;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Test> {
         causes::tests(),
         ladder::tests(),
         throttle::tests(),
+        churn::tests(),
         recording::tests(),
         storm::tests(),
         life::tests(),
