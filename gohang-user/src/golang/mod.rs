@@ -11,6 +11,7 @@ mod image;
 mod libraries;
 mod modinfo;
 mod offsets;
+mod relocations;
 #[cfg(test)]
 mod synthetic;
 mod version;
