@@ -1,5 +1,5 @@
-//! What is known of a Go program from outside: version, build settings, and where
-//! its runtime keeps the goroutine id.
+//! What is known of a Go program from outside: version, build settings, its functions,
+//! and where its runtime keeps the goroutine id.
 //!
 //! Files are read in ranges and every size in them is distrusted, so that neither a
 //! binary of several gigabytes nor a hostile one costs more than a bounded effort.
@@ -10,10 +10,18 @@ mod elf;
 mod image;
 mod libraries;
 mod modinfo;
+mod moduledata;
 mod offsets;
+mod pclntab;
 mod relocations;
+mod symbols;
+#[cfg(test)]
+mod symbols_tests;
+mod symtab;
 #[cfg(test)]
 mod synthetic;
+#[cfg(test)]
+mod synthetic_pclntab;
 mod version;
 
 pub use buildinfo::BuildInfo;
@@ -22,4 +30,6 @@ pub use elf::{Arch, Elf, ElfError, Section, Segment};
 pub use image::{FileImage, ReadAt};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
+pub use pclntab::NoTable;
+pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};
