@@ -7,6 +7,7 @@
 mod buildinfo;
 mod discover;
 mod elf;
+mod functions;
 mod image;
 mod libraries;
 mod modinfo;
@@ -27,6 +28,7 @@ mod version;
 pub use buildinfo::BuildInfo;
 pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
+pub use functions::{Caller, Probe, RuntimeFunctions};
 pub use image::{FileImage, ReadAt};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
