@@ -6,9 +6,14 @@
 
 mod buildinfo;
 mod discover;
+mod dwarf;
+#[cfg(test)]
+mod dwarf_tests;
 mod elf;
 mod functions;
 mod image;
+mod layout;
+mod layout_table;
 mod libraries;
 mod modinfo;
 mod moduledata;
@@ -30,6 +35,7 @@ pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
 pub use functions::{Caller, Probe, RuntimeFunctions};
 pub use image::{FileImage, ReadAt};
+pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
 pub use pclntab::NoTable;
