@@ -232,15 +232,15 @@ impl Layout {
             return Err(NoLayout::Arch);
         }
         let minor = version.minor().ok_or(NoLayout::NoRelease)?;
-        let row = layout_table::offsets(minor).ok_or(NoLayout::NoRow { minor })?;
+        let offsets = layout_table::offsets(minor).ok_or(NoLayout::NoRow { minor })?;
         Ok(Self {
-            offsets: row.map(Some),
+            offsets,
             source: LayoutSource::Table,
         })
     }
 
     /// The offset of `field`; `None` when the debug information of a version not known
-    /// here has no such member.
+    /// here has no such member, or the releases of a version do not agree.
     #[must_use]
     pub fn get(&self, field: Field) -> Option<u32> {
         self.offsets[field as usize]
@@ -316,7 +316,14 @@ mod tests {
         assert_eq!(layout.source().as_str(), "table");
         assert_eq!(layout.get(Field::GGoid), Some(160));
         assert_eq!(layout.get(Field::MProcid), Some(72));
-        assert!(Field::ALL.iter().all(|field| layout.get(*field).is_some()));
+        let unknown = Field::ALL
+            .iter()
+            .filter(|field| layout.get(**field).is_none());
+        // They moved between two of its releases.
+        let moved = [Field::MPreemptGen, Field::MSignalPending];
+        assert_eq!(unknown.copied().collect::<Vec<_>>(), moved);
+        let next = by_version("go1.25.5", Arch::Amd64).unwrap();
+        assert!(Field::ALL.iter().all(|field| next.get(*field).is_some()));
     }
 
     #[test]

@@ -22,8 +22,8 @@ const MAX_FUNCTIONS: u64 = 4 << 20;
 const MAX_SIZE: u64 = 1 << 30;
 /// How much of a file is searched for the table where no section leads to it.
 const MAX_SEARCH: u64 = 512 << 20;
-/// Alignment of the table in memory: the linker asks for 32, 16 in some versions.
-const ALIGN: u64 = 16;
+/// Alignment of the table in memory: 32 before 1.27, which asks for no more than 8.
+const ALIGN: u64 = 8;
 /// Read at a time in passes.
 pub const CHUNK: u64 = 128 << 10;
 /// Entries of the index that are read at once at the end of a search.
