@@ -3,11 +3,13 @@
 //! No stripping removes it. Only what an answer needs is read, by ranges of the file;
 //! every offset in it is checked against the table's size.
 
-use super::elf::{Arch, Elf, ElfError, Segment};
+use super::elf::{Arch, Elf, ElfError};
 use super::image::ReadAt;
 
 /// Sections that hold it; the second in position-independent programs before 1.26.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+/// What a C linker (cgo) makes of the second, with others of that name.
+const MERGED: &str = ".data.rel.ro";
 /// First word of 1.2 to 1.15 and of 1.16 to 1.17 (internal/abi/symtab.go of 1.27).
 const MAGICS_OLD: [u32; 2] = [0xffff_fffb, 0xffff_fffa];
 /// First word of 1.18 and 1.19.
@@ -130,14 +132,19 @@ impl Pclntab {
             return Self::at(elf, offset, section.vaddr, size);
         }
         let mut budget = MAX_SEARCH;
+        let merged = elf.section(MERGED).and_then(|section| {
+            let (offset, size) = section.file_range()?;
+            Some((offset, section.vaddr, size))
+        });
         // Usually constants lie apart from code; a linker may have merged them.
-        for executable in [false, true] {
-            for segment in elf.segments() {
-                if segment.executable == executable
-                    && let Some(found) = Self::search(elf, segment, &mut budget)?
-                {
-                    return Ok(found);
-                }
+        let segments = [false, true].into_iter().flat_map(|executable| {
+            let all = elf.segments().iter();
+            all.filter(move |segment| segment.executable == executable)
+        });
+        let segments = segments.map(|own| (own.offset, own.vaddr, own.file_size));
+        for (offset, vaddr, size) in merged.into_iter().chain(segments) {
+            if let Some(found) = Self::search(elf, offset, vaddr, size, &mut budget)? {
+                return Ok(found);
             }
         }
         Err(NoTable::Absent)
@@ -192,18 +199,17 @@ impl Pclntab {
         Ok(table)
     }
 
-    /// Looks for a table in the file's part of `segment`, at most `budget` bytes of it.
+    /// Looks for a table in the `size` bytes at `start` of the file, which are loaded at
+    /// `vaddr`; at most `budget` bytes are read.
     fn search<R: ReadAt>(
         elf: &Elf<R>,
-        segment: &Segment,
+        start: u64,
+        vaddr: u64,
+        size: u64,
         budget: &mut u64,
     ) -> Result<Option<Self>, ElfError> {
-        let end = segment
-            .offset
-            .saturating_add(segment.file_size)
-            .min(elf.image().len());
-        let skip = segment.vaddr.wrapping_neg() % ALIGN;
-        let mut at = segment.offset.saturating_add(skip);
+        let end = start.saturating_add(size).min(elf.image().len());
+        let mut at = start.saturating_add(vaddr.wrapping_neg() % ALIGN);
         while at < end && *budget > 0 {
             let len = CHUNK.min(end - at).min(*budget);
             let chunk = elf.bytes(at, len, "a segment is cut off")?;
@@ -212,7 +218,7 @@ impl Pclntab {
                     continue;
                 }
                 let offset = at + index as u64 * ALIGN;
-                let vaddr = segment.vaddr.wrapping_add(offset - segment.offset);
+                let vaddr = vaddr.wrapping_add(offset - start);
                 // Data may hold the magic by chance: go on where it leads nowhere.
                 match Self::at(elf, offset, vaddr, (end - offset).min(MAX_SIZE)) {
                     Ok(found) if found.begins_well(elf) => return Ok(Some(found)),
