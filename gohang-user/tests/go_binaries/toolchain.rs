@@ -102,7 +102,7 @@ impl Toolchain {
             go.env("GOARCH", arch);
         }
         let built = go
-            .args(["build", "-p=2", "-o"])
+            .args(["build", "-p=2", "-buildvcs=false", "-o"])
             .arg(&out)
             .args(options.args)
             .env("CGO_ENABLED", if options.cgo { "1" } else { "0" })
