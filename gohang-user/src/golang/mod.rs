@@ -20,6 +20,7 @@ mod moduledata;
 mod offsets;
 mod pclntab;
 mod relocations;
+mod safepoint;
 mod symbols;
 #[cfg(test)]
 mod symbols_tests;
@@ -39,5 +40,6 @@ pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
 pub use pclntab::NoTable;
+pub use safepoint::{SafePoint, SafePoints};
 pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};

@@ -81,6 +81,19 @@ impl ModuleData {
     pub fn text(&self) -> u64 {
         self.words[TEXT]
     }
+
+    /// The address that the functions' data is counted from (`go:func.*`), for a
+    /// program of Go 1.`minor`; `None` before 1.18 and for versions not looked at.
+    pub fn func_data(&self, minor: u32) -> Option<u64> {
+        // runtime/symtab.go: 1.20 has two words more before it, 1.27 three further.
+        let word = match minor {
+            18..=19 => 38,
+            20..=26 => 40,
+            27 => 43,
+            _ => return None,
+        };
+        Some(self.words[word])
+    }
 }
 
 /// Places in the data where the address `target` stands, or is put when it is loaded.

@@ -7,5 +7,6 @@
 mod build_info;
 mod layout;
 mod programs;
+mod safepoint;
 mod symbols;
 mod toolchain;

@@ -3,6 +3,8 @@
 //! No stripping removes it. Only what an answer needs is read, by ranges of the file;
 //! every offset in it is checked against the table's size.
 
+mod values;
+
 use super::elf::{Arch, Elf, ElfError};
 use super::image::ReadAt;
 
@@ -32,8 +34,6 @@ pub const CHUNK: u64 = 128 << 10;
 const BLOCK: u64 = 512;
 /// Longest name and file that is read; those of generic functions have some hundred.
 const MAX_NAME: u64 = 4096;
-/// Most bytes of one function's table of values; it has at most a few per instruction.
-const MAX_VALUES: u64 = 1 << 20;
 
 /// Why there is no table of functions to read.
 #[derive(Debug, thiserror::Error)]
@@ -109,10 +109,15 @@ pub struct Entry {
 /// The fixed part of a function's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
+    at: u64,
     name: u32,
     files: u32,
     lines: u32,
     unit: u32,
+    pc_tables: u32,
+    data_tables: u32,
+    /// Bits of `runtime.funcFlag`.
+    pub flags: u8,
 }
 
 impl Pclntab {
@@ -384,11 +389,17 @@ impl Pclntab {
     pub fn record<R: ReadAt>(&self, elf: &Elf<R>, entry: Entry) -> Result<Record, ElfError> {
         let at = self.index + u64::from(entry.record);
         let raw = self.range(elf, at, self.form.record())?;
+        // Its last word is funcID, flags, padding and the number of data.
+        let last = raw.len() - 4;
         Ok(Record {
+            at,
             name: u32_at(&raw, 4),
             files: u32_at(&raw, 20),
             lines: u32_at(&raw, 24),
+            pc_tables: u32_at(&raw, 28),
             unit: u32_at(&raw, 32),
+            flags: raw[last + 1],
+            data_tables: u32::from(raw[last + 3]),
         })
     }
 
@@ -410,80 +421,6 @@ impl Pclntab {
             return Err(ElfError::Damaged("the name of a function is missing"));
         }
         self.text(elf, at)
-    }
-
-    /// Source file and line of `offset` (from the start of Go's code), which lies in
-    /// `entry`; `None` where the function has none.
-    ///
-    /// # Errors
-    /// When the tables are damaged or reading fails.
-    pub fn line<R: ReadAt>(
-        &self,
-        elf: &Elf<R>,
-        entry: Entry,
-        record: &Record,
-        offset: u32,
-    ) -> Result<Option<(String, u32)>, ElfError> {
-        let file = self.value(elf, record.files, entry, offset)?;
-        let line = self.value(elf, record.lines, entry, offset)?;
-        let (Some(Ok(file)), Some(Ok(line))) = (file.map(u64::try_from), line.map(u32::try_from))
-        else {
-            return Ok(None);
-        };
-        let slot = self.units + 4 * (u64::from(record.unit) + file);
-        if slot >= self.files {
-            return Ok(None);
-        }
-        let place = u32::from_le_bytes(self.read(elf, slot)?);
-        if place == u32::MAX {
-            return Ok(None);
-        }
-        let file = self.text(elf, self.files + u64::from(place))?;
-        Ok(Some((file, line)))
-    }
-
-    /// The value at `offset` in the table of values at `table`: runs of changed value
-    /// and length (runtime/symtab.go, `pcvalue`).
-    fn value<R: ReadAt>(
-        &self,
-        elf: &Elf<R>,
-        table: u32,
-        entry: Entry,
-        offset: u32,
-    ) -> Result<Option<i32>, ElfError> {
-        if table == 0 {
-            return Ok(None);
-        }
-        let mut at = self.values + u64::from(table);
-        let end = self.index.max(at).min(at + MAX_VALUES);
-        let mut value = -1_i32;
-        let mut pc = u64::from(entry.start);
-        let mut first = true;
-        while at < end {
-            // Two numbers have at most ten bytes.
-            let chunk = self.range(elf, at, 512.min(end - at))?;
-            let mut rest = &chunk[..];
-            while rest.len() >= 10 || at + chunk.len() as u64 == end {
-                let Some(change) = uvarint(&mut rest) else {
-                    return Ok(None);
-                };
-                if change == 0 && !first {
-                    return Ok(None);
-                }
-                first = false;
-                let Some(length) = uvarint(&mut rest) else {
-                    return Ok(None);
-                };
-                let half = (change >> 1).cast_signed();
-                value = value.wrapping_add(if change & 1 == 0 { half } else { !half });
-                pc = pc.saturating_add(u64::from(length) * u64::from(self.quantum));
-                if u64::from(offset) < pc {
-                    return Ok(Some(value));
-                }
-            }
-            at += (chunk.len() - rest.len()) as u64;
-        }
-        Ok(None)
     }
 
     /// The text that ends with a zero byte, as far as [`MAX_NAME`].
@@ -557,20 +494,6 @@ impl<'a, R: ReadAt> Window<'a, R> {
         let from = (at - self.start) as usize;
         Ok(&self.bytes[from..from + len as usize])
     }
-}
-
-/// Takes an unsigned LEB128 number of at most 32 bits from the front of `raw`.
-fn uvarint(raw: &mut &[u8]) -> Option<u32> {
-    let mut value = 0_u64;
-    for index in 0..5 {
-        let (byte, rest) = raw.split_first()?;
-        *raw = rest;
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return u32::try_from(value).ok();
-        }
-    }
-    None
 }
 
 /// The little-endian number at `at` of `raw`, which holds it.
