@@ -1,11 +1,13 @@
 //! Programs and libraries, on disk and running.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use gohang::golang::{Arch, GoProgram, Inspector, inspect_image};
+use gohang::golang::{
+    Arch, Elf, FileImage, GoProgram, Inspector, Probe, RuntimeFunctions, Symbols, inspect_image,
+};
 use gohang::process::ProcRoot;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -164,6 +166,11 @@ fn a_go_library_in_a_c_program() {
             true,
             &["-buildmode=c-shared"],
         );
+        let elf = Elf::parse(FileImage::new(File::open(&library).unwrap()).unwrap()).unwrap();
+        let symbols = Symbols::open(elf).unwrap();
+        let functions = RuntimeFunctions::find(&symbols).unwrap();
+        let points = functions.attach_points(&symbols);
+        assert_eq!(points.len(), Probe::ALL.len(), "{}", go.version);
         fs::write(dir.path().join("host.c"), HOST).unwrap();
         let host = dir.path().join("host");
         let built = Command::new("cc")
