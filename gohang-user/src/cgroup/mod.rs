@@ -15,7 +15,10 @@ mod own;
 mod own_group;
 #[cfg(test)]
 mod own_tests;
+mod owner;
+mod quota;
 mod stat;
+mod tree;
 
 pub use error::CgroupError;
 pub use identity::{Container, Identity, Runtime};
@@ -25,4 +28,7 @@ pub use limits::{CpuLimit, GroupLimit, Limits};
 pub use membership::{Member, Membership};
 pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
 pub use own_group::OwnGroup;
+pub use owner::Owner;
+pub use quota::{MAX_PERIOD_NS, MIN_NS};
 pub use stat::CpuStat;
+pub use tree::{Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere};
