@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod command;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
@@ -15,6 +16,7 @@ mod confusion_tests;
 mod go;
 mod group;
 mod injector;
+mod jobshell;
 mod label;
 mod options;
 mod page;
@@ -27,7 +29,9 @@ mod stage;
 mod stream;
 mod sys;
 mod target;
+mod terminal;
 mod tests;
+mod wrapped;
 
 use std::process::ExitCode;
 
@@ -72,6 +76,11 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             let (kind, words) = rest.split_first().context("which target?")?;
             target::run(kind, words)?;
         }
+        Some((mode, rest)) if mode == "__command" => {
+            let (kind, words) = rest.split_first().context("which command?")?;
+            command::run(kind, words)?;
+        }
+        Some((mode, rest)) if mode == "__jobshell" => jobshell::run(rest)?,
         Some((mode, rest)) if mode == "__sender" => sender::run(rest)?,
         Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,

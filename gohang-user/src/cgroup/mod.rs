@@ -7,7 +7,6 @@
 mod error;
 mod identity;
 mod ids;
-mod kill;
 mod layout;
 mod limits;
 mod membership;

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::error::{CgroupError, read_optional};
 use super::ids::id_of;
-use super::kill::kill_members;
 use super::layout::Version;
 use super::limits::{CpuLimit, read_limit};
 use super::own::OwnError;
 use super::quota;
 use super::stat::CpuStat;
+use crate::process::signal_members;
 
 /// How long a group that goes out of scope is given to empty.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -158,7 +158,7 @@ impl OwnGroup {
                 self.write("cgroup.kill", "1")?;
             } else {
                 let list = || members(&self.dir).map_err(io::Error::other);
-                kill_members(list).map_err(|source| OwnError::Write {
+                signal_members(libc::SIGKILL, list).map_err(|source| OwnError::Write {
                     path: self.dir.join("cgroup.procs"),
                     value: "SIGKILL".into(),
                     source,

@@ -9,6 +9,7 @@ mod input;
 mod life;
 mod recording;
 mod reference;
+mod run;
 mod selection;
 mod storm;
 mod throttle;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        run::tests(),
         selection::tests(),
         agreement::tests(),
         agreement_fates::tests(),

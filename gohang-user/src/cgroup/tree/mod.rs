@@ -14,14 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::CgroupError;
-use super::kill::kill_members;
 use super::layout::{CgroupLayout, Hierarchy, Version};
 use super::membership::Membership;
 use super::own::OwnError;
 use super::own_group::{until, write};
 use super::owner::{Owner, is_label};
 use super::quota;
-use crate::process::ProcRoot;
+use crate::process::{ProcRoot, signal_members};
 
 pub use branch::{Branch, Missing};
 pub use controller::Controller;
@@ -338,7 +337,7 @@ fn kill_all(dirs: &[&Path], timeout: Duration) -> Result<(), OwnError> {
             write(file, "1")?;
         }
         let members = || list().map_err(io::Error::other);
-        kill_members(members).map_err(|source| OwnError::Write {
+        signal_members(libc::SIGKILL, members).map_err(|source| OwnError::Write {
             path: dirs[0].join("cgroup.procs"),
             value: "SIGKILL".into(),
             source,
