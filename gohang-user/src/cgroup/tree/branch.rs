@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::super::error::read_optional;
 use super::super::layout::{Hierarchy, Version};
 use super::super::own::OwnError;
-use super::super::own_group::write;
+use super::super::own_group::{members, write};
 use super::super::owner::Owner;
+use super::aside::Aside;
 use super::controller::{Controller, binds};
 
 /// The group of a run in one hierarchy.
@@ -24,6 +25,9 @@ pub struct Branch {
     pub controllers: Vec<Controller>,
     /// What the group above had to be told to share out for it.
     enabled: Vec<Controller>,
+    /// Where this process went, because a group with processes of its own shares nothing
+    /// out.
+    aside: Option<Aside>,
 }
 
 /// A controller that could not be had.
@@ -57,7 +61,8 @@ impl Branch {
             let name = dir.file_name().and_then(|name| name.to_str());
             name.and_then(Owner::of_name).is_some()
         };
-        if children.iter().any(ours) {
+        let aside = self.aside.as_ref().map(|aside| &aside.dir);
+        if children.iter().any(|dir| ours(dir) && Some(dir) != aside) {
             return Ok(());
         }
         for &controller in &self.enabled {
@@ -65,7 +70,9 @@ impl Branch {
                 share(above, '-', controller)?;
             }
         }
-        Ok(())
+        self.aside
+            .as_ref()
+            .map_or(Ok(()), |aside| aside.back(above))
     }
 }
 
@@ -145,10 +152,14 @@ pub(super) fn plant_in(
         dir,
         controllers: wanted.to_vec(),
         enabled: Vec::new(),
+        aside: None,
     };
     let mut missing = Vec::new();
     if hierarchy.version == Version::V2 {
         branch.controllers.clear();
+        if share_out && !wanted.is_empty() {
+            branch.aside = Aside::step(place)?;
+        }
         for &controller in wanted {
             match obtain(place, controller, share_out) {
                 Ok(was_told) => {
@@ -209,8 +220,23 @@ fn obtain(place: &Path, controller: Controller, share_out: bool) -> Result<bool,
     if !share_out {
         return Err(format!("{} does not share it out", place.display()));
     }
+    // The kernel lets some controllers be shared out all the same, to groups that are of no
+    // use for whole processes (cgroups(7), "domain invalid").
+    if !is_root(place) && has_processes(place)? {
+        return Err(format!("{} has processes of its own", place.display()));
+    }
     share(place, '+', controller).map_err(|error| error.to_string())?;
     Ok(true)
+}
+
+/// The root group alone has no type, and may have processes and share out.
+fn is_root(place: &Path) -> bool {
+    !place.join("cgroup.type").exists()
+}
+
+fn has_processes(place: &Path) -> Result<bool, String> {
+    let members = members(place).map_err(|error| error.to_string())?;
+    Ok(!members.is_empty())
 }
 
 fn share(place: &Path, sign: char, controller: Controller) -> Result<(), OwnError> {
@@ -358,6 +384,22 @@ mod tests {
         let names: Vec<_> = missing.iter().map(|lack| lack.controller).collect();
         assert_eq!(names, [Controller::Cpu, Controller::Pids]);
         assert!(missing[0].why.contains("does not have it"), "{missing:?}");
+        // One with processes would share out something of no use.
+        fixture
+            .file("a/cgroup.controllers", "pids\n")
+            .file("a/cgroup.type", "domain\n")
+            .file("a/cgroup.procs", "1\n2\n");
+        let place = [fixture.dir.path().join("a")];
+        let mut lacks = Vec::new();
+        let branch = plant(
+            &fixture.hierarchy,
+            &place,
+            "x",
+            &[Controller::Pids],
+            &mut lacks,
+        );
+        assert!(branch.unwrap().controllers.is_empty());
+        assert!(lacks[0].why.contains("processes of its own"), "{lacks:?}");
         // Made already.
         let tried = plant(
             &fixture.hierarchy,
@@ -394,6 +436,7 @@ mod tests {
             path: "/gohang-run-1-2-3".into(),
             controllers: ALL.to_vec(),
             enabled: vec![Controller::Pids],
+            aside: None,
         };
         for (file, text, want) in [
             ("child/pids.max", "100\n", "kept"),

@@ -1,6 +1,7 @@
 //! The groups of one run: the same group in every hierarchy that has a controller of
 //! use, with all that its processes make of it below.
 
+mod aside;
 mod branch;
 mod controller;
 mod leftovers;

@@ -158,6 +158,7 @@ fn tasks_max(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut child = wrapped(settings, &["--tasks-max", "40"], &command)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()?;
     let mut out = std::io::BufReader::new(child.stdout.take().context("no pipe")?);
     let mut line = String::new();
