@@ -19,6 +19,7 @@ pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod report;
+pub mod run;
 pub mod schema;
 pub mod sink;
 pub mod source;

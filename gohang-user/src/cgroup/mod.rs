@@ -8,7 +8,6 @@ mod error;
 mod handle;
 mod identity;
 mod ids;
-mod kill;
 mod layout;
 mod limits;
 mod membership;
@@ -16,7 +15,10 @@ mod own;
 mod own_group;
 #[cfg(test)]
 mod own_tests;
+mod owner;
+mod quota;
 mod stat;
+mod tree;
 
 /// Inode number of the root group of every hierarchy.
 const ROOT_ID: u64 = 1;
@@ -30,4 +32,7 @@ pub use limits::{CpuLimit, GroupLimit, Limits};
 pub use membership::{Member, Membership};
 pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
 pub use own_group::OwnGroup;
+pub use owner::Owner;
+pub use quota::{MAX_PERIOD_NS, MIN_NS};
 pub use stat::CpuStat;
+pub use tree::{Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere};

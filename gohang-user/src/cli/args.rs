@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::report::args::DisplayArgs;
+use super::run::RunArgs;
 use super::trace::args::TraceArgs;
 
 /// Times every preemption signal (SIGURG) of Go programs and says where each
@@ -25,6 +26,10 @@ pub struct Arguments {
 pub enum Command {
     /// Trace Go processes: delivery latency, stalls and their causes.
     Trace(Box<TraceArgs>),
+    /// Run a command in a control group of its own, and end all that it started with it.
+    Run(Box<RunArgs>),
+    /// End and remove what killed runs have left behind.
+    Clean,
     /// Tell a recording again, as `trace` told it (needs no privileges).
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.

@@ -12,6 +12,7 @@ mod ladder;
 mod life;
 mod recording;
 mod reference;
+mod run;
 mod selection;
 mod shape;
 mod storm;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Test> {
         reference::tests(),
         input::tests(),
         boots::tests(),
+        run::tests(),
         selection::tests(),
         shape::tests(),
         agreement::tests(),

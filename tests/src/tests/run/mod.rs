@@ -1,0 +1,21 @@
+//! `gohang run`: real commands, bare and under it.
+
+mod contract;
+mod leftovers;
+mod limits;
+mod signals;
+
+use crate::run::Test;
+
+/// The tests of this folder.
+pub fn tests() -> Vec<Test> {
+    [
+        contract::tests(),
+        signals::tests(),
+        limits::tests(),
+        leftovers::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
