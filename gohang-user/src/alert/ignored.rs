@@ -14,7 +14,7 @@ impl Rule for Ignored {
         "ignored"
     }
 
-    fn look(&self, episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
+    fn look(&mut self, episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
         (episode.outcome == Outcome::Ignored).then(|| Finding {
             severity: Severity::Critical,
             headline: "the kernel dropped a preemption signal: the process ignores SIGURG".to_owned(),

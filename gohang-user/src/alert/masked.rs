@@ -13,7 +13,7 @@ impl Rule for Masked {
         "masked"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         let masked = episode.parts.masked;
         if u128::from(masked) <= thresholds.slow.as_nanos() {
             return None;

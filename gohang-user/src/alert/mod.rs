@@ -12,8 +12,9 @@ use std::time::Duration;
 pub use book::{Book, Raised};
 use serde_json::Value;
 
-use crate::event::Episode;
+use crate::event::{Episode, ProcessId};
 use crate::report::Severity;
+use crate::source::Facts;
 
 /// Limits that rules go by.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ impl Default for Thresholds {
     }
 }
 
-/// What a rule found in one episode.
+/// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// How bad.
@@ -48,13 +49,40 @@ pub struct Finding {
     pub weight: u64,
 }
 
-/// A rule. It looks at one episode at a time, ended or (`pending_at_end`, with
-/// its components so far) still pending.
+/// What an alert is about: there is one of a rule for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A thread.
+    Thread,
+    /// A process, whatever its threads.
+    Process,
+}
+
+/// A rule. It looks at one thing at a time and may keep state.
 pub trait Rule: std::fmt::Debug {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// What it finds.
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding>;
+
+    /// What its alerts are about.
+    fn scope(&self) -> Scope {
+        Scope::Thread
+    }
+
+    /// What it finds in an episode, ended or (`pending_at_end`, with its
+    /// components so far) still pending.
+    fn look(&mut self, _episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a process that is traced from here on, or has executed
+    /// another program. Of scope [`Scope::Process`] only.
+    fn found(&mut self, _facts: &Facts, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// The process has ended, or is not traced after all: what is kept of it
+    /// can go.
+    fn forget(&mut self, _process: ProcessId) {}
 }
 
 /// Every rule.

@@ -18,7 +18,7 @@ impl Rule for SlowDelivery {
         "slow-delivery"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         let latency = episode.latency_ns()?;
         // A masked signal has a rule of its own.
         if u128::from(latency) <= thresholds.slow.as_nanos() || episode.cause == Cause::Masked {

@@ -15,7 +15,7 @@ impl Rule for Undelivered {
         "undelivered"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         if episode.outcome != Outcome::PendingAtEnd {
             return None;
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::Book;
-use gohang::event::{Episode, Event};
+use gohang::event::{Episode, Event, ProcessEvent};
 use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Totals};
 use gohang::source::{Item, Taken};
@@ -78,7 +78,15 @@ impl Flow {
                 self.print(episode, groups);
             }
             Item::Foreign(id) => self.book.forget(*id),
-            Item::Event(Event::Process(_)) | Item::Found(_) | Item::Ended(_) => {}
+            Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
+                self.book.ended(record.id);
+            }
+            Item::Found(facts) => {
+                for raised in self.book.found(facts, &wall(self.start)) {
+                    self.output.alert(&raised.0);
+                }
+            }
+            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
     }
 
