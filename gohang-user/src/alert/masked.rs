@@ -1,6 +1,7 @@
 //! `masked`: a thread kept SIGURG blocked for longer than the threshold.
 
-use super::{Finding, Rule, Thresholds, components};
+use super::explain::THRESHOLD;
+use super::{Explanation, Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
 use crate::units::duration;
@@ -11,6 +12,17 @@ pub(super) struct Masked;
 impl Rule for Masked {
     fn name(&self) -> &'static str {
         "masked"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a thread kept SIGURG blocked while a preemption signal was pending",
+            meaning: "The thread's signal mask holds SIGURG back, so the goroutine on it cannot be preempted until the mask changes. The runtime sends no second signal while the first is pending: with a mask that stays, that thread is lost for preemption for good.",
+            detection: "while a signal is pending, the mask is read at its send, at each switch of the thread and at its delivery; a stretch counts as masked if the bit is set at both its ends. The thread's own handler for SIGURG, which masks it too, does not count",
+            severity: "critical, always",
+            limits: &[THRESHOLD],
+            advice: "find the code that blocks signals (sigprocmask or pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
+        }
     }
 
     fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {

@@ -1,6 +1,7 @@
 //! Alerts: one file a rule, registered in [`rules`].
 
 mod book;
+mod explain;
 mod ignored;
 mod masked;
 mod slow_delivery;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use book::{Book, Raised};
+pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, explain, names};
 use serde_json::Value;
 
 use crate::event::{Episode, ProcessId};
@@ -62,6 +64,9 @@ pub enum Scope {
 pub trait Rule: std::fmt::Debug {
     /// Its name.
     fn name(&self) -> &'static str;
+
+    /// What it is, for `gohang explain`.
+    fn explanation(&self) -> Explanation;
 
     /// What its alerts are about.
     fn scope(&self) -> Scope {

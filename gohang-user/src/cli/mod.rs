@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
+mod explain;
 mod replay;
 pub mod report;
 mod trace;
@@ -30,6 +31,7 @@ pub fn main() -> i32 {
         args::Command::Demo(options) => demo::run(options),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
+        args::Command::Explain(options) => explain::run(options),
         args::Command::Completions(options) => completions::run(options),
         args::Command::Version(options) => version::run(options),
         args::Command::DemoPart(options) => demo::run_part(&options),
