@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use gohang::alert::Thresholds;
+use gohang::gate::Gate;
 
 use super::super::Failure;
 use super::args::{By, DisplayArgs, Output};
@@ -17,6 +18,8 @@ pub struct Display {
     pub events: bool,
     pub by: By,
     pub thresholds: Thresholds,
+    /// What fails the run.
+    pub gates: Vec<Gate>,
     out: Option<PathBuf>,
 }
 
@@ -36,6 +39,7 @@ impl Display {
                 slow: args.threshold,
                 pending: args.pending_limit,
             },
+            gates: args.fail_on,
             out: args.out,
         })
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::Book;
 use gohang::event::{Episode, Event, ProcessEvent};
+use gohang::gate::{self, Gate};
 use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Totals};
 use gohang::source::{Item, Taken};
@@ -21,6 +22,7 @@ pub struct Flow {
     book: Book,
     output: Output,
     events: bool,
+    gates: Vec<Gate>,
     start: Moment,
 }
 
@@ -49,6 +51,7 @@ impl Flow {
             book: Book::new(display.thresholds),
             output: Output::new(display, Writer::new(writer)?, patient),
             events: display.events,
+            gates: display.gates.clone(),
             start: Moment::default(),
         })
     }
@@ -127,7 +130,9 @@ impl Flow {
             alerts: self.book.alerts(&wall(self.start)),
             ..Context::new(begin, totals, taken)
         };
-        self.aggregate.report(context, groups)
+        let mut report = self.aggregate.report(context, groups);
+        report.gates = gate::evaluate(&self.gates, &report);
+        report
     }
 
     /// Shows the figures so far.
@@ -137,9 +142,21 @@ impl Flow {
         Ok(())
     }
 
-    /// Prints the report, the last thing. Of an incomplete one, what need not
-    /// add up is not called broken.
+    /// Prints the report, the last thing on stdout, and then the gates that
+    /// failed. Of an incomplete report, what need not add up is not called broken.
     pub fn end(self, report: &Report, complete: bool) -> Result<Exit, Failure> {
-        self.output.end(report, complete)
+        let printed = self.output.end(report, complete);
+        let lines = report
+            .gates
+            .iter()
+            .filter_map(|gate| gate::failure(gate).or_else(|| gate::unchecked(gate)));
+        for line in lines {
+            // A closed stderr does not change the outcome.
+            let _ = writeln!(io::stderr(), "gohang: {line}");
+        }
+        match printed? {
+            Exit::Ok if report.gates.iter().any(|gate| gate.failed) => Ok(Exit::Failed),
+            exit => Ok(exit),
+        }
     }
 }
