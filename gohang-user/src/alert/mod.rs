@@ -4,6 +4,7 @@ mod book;
 mod explain;
 mod ignored;
 mod masked;
+mod preemption_disabled;
 mod slow_delivery;
 mod undelivered;
 
@@ -97,6 +98,7 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(undelivered::Undelivered),
         Box::new(ignored::Ignored),
         Box::new(masked::Masked),
+        Box::new(preemption_disabled::PreemptionDisabled),
         Box::new(slow_delivery::SlowDelivery),
     ]
 }

@@ -2,6 +2,8 @@ use gohang_common::cause::{Outcome, Sums, cause};
 
 use super::*;
 use crate::event::{BlockedKinds, ProcessId};
+use crate::golang::{Origin, PreemptionOff};
+use crate::source::Facts;
 
 fn episode(outcome: Outcome, parts: Sums) -> Episode {
     Episode {
@@ -180,4 +182,67 @@ fn every_rule_is_explained_and_an_unknown_one_names_them() {
     for name in names() {
         assert!(error.contains(name), "{error}");
     }
+}
+
+/// A process found through /proc, whose start is rounded, with GODEBUG so.
+fn found(off: Option<Origin>) -> Facts {
+    Facts {
+        pid: 7,
+        proc_start_ns: 10 * MS,
+        traced_since_ns: 500 * MS,
+        comm: b"x".to_vec(),
+        go: Some("go1.27.3".to_owned()),
+        preemption_off: off.map(|origin| PreemptionOff {
+            setting: "asyncpreemptoff=1".to_owned(),
+            origin,
+        }),
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn preemption_turned_off_is_told_once_a_process_and_not_of_its_twin() {
+    let wall = |ns: u64| format!("t{ns}");
+    let mut book = Book::new(Thresholds::default());
+    assert_eq!(book.found(&found(None), &wall), []);
+    let told = book.found(&found(Some(Origin::Environment)), &wall);
+    assert_eq!(told.len(), 1);
+    let alert = &told[0].0;
+    assert_eq!(alert.rule, "preemption-disabled");
+    assert_eq!(alert.severity, Severity::Critical);
+    assert_eq!((alert.pid, alert.tid, alert.goid), (7, None, None));
+    assert_eq!(alert.since_ns, 500 * MS);
+    assert_eq!(alert.evidence["setting"], "asyncpreemptoff=1");
+    assert_eq!(alert.evidence["origin"], "environment");
+    assert!(
+        alert
+            .headline
+            .contains("GODEBUG in its environment has asyncpreemptoff=1"),
+        "{}",
+        alert.headline
+    );
+    // It executes itself: now its start is exact, and it is the same process.
+    let again = Facts {
+        start_ns: Some(12 * MS),
+        executed: true,
+        ..found(Some(Origin::BuiltIn))
+    };
+    assert_eq!(book.found(&again, &wall), []);
+    assert_eq!(book.alerts(&wall).len(), 1);
+    // Another process with the same id.
+    let other = Facts {
+        start_ns: Some(9000 * MS),
+        ..found(Some(Origin::BuiltIn))
+    };
+    let told = book.found(&other, &wall);
+    assert!(told[0].0.advice.contains("GODEBUG=asyncpreemptoff=0"));
+    assert_eq!(book.alerts(&wall).len(), 2);
+    // One that is not traced after all.
+    book.forget(ProcessId {
+        pid: 7,
+        start_ns: 12 * MS,
+    });
+    let left = book.alerts(&wall);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].evidence["origin"], "built_in");
 }

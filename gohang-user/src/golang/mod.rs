@@ -7,6 +7,7 @@
 mod buildinfo;
 mod discover;
 mod elf;
+mod godebug;
 mod image;
 mod libraries;
 mod modinfo;
@@ -18,6 +19,7 @@ mod version;
 pub use buildinfo::BuildInfo;
 pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
+pub use godebug::{Origin, PreemptionOff, preemption_off};
 pub use image::{FileImage, ReadAt};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
+use crate::golang::PreemptionOff;
 use crate::process::ProcRoot;
 use crate::report::{Limit, Moment};
 
@@ -26,6 +27,9 @@ pub struct Facts {
     pub go: Option<String>,
     /// Why goroutine ids are not known, if they are not.
     pub no_goid: Option<String>,
+    /// What turns its asynchronous preemption off, if anything does.
+    #[serde(default)]
+    pub preemption_off: Option<PreemptionOff>,
     /// It had ended before its program could be looked at: whether it was Go is
     /// not known.
     pub gone: bool,
