@@ -79,9 +79,9 @@ impl Book {
             };
             let key = self.key(index, episode.process, tid);
             let sighting = Sighting {
-                finding,
                 goid,
-                since_ns: episode.sent_ns,
+                since_ns: finding.since_ns.unwrap_or(episode.sent_ns),
+                finding,
                 now_ns: episode.end_ns,
                 is_over: episode.outcome.is_delivered(),
             };
@@ -106,9 +106,9 @@ impl Book {
             };
             let key = self.key(index, process, None);
             let sighting = Sighting {
-                finding,
                 goid: None,
-                since_ns: facts.traced_since_ns,
+                since_ns: finding.since_ns.unwrap_or(facts.traced_since_ns),
+                finding,
                 now_ns: facts.traced_since_ns,
                 is_over: true,
             };
@@ -186,14 +186,37 @@ impl Book {
     pub fn forget(&mut self, process: ProcessId) {
         self.entries
             .retain(|(_, of, _), _| of.pid != process.pid || !same_start(of, process.start_ns));
-        self.ended(process);
+        for rule in &mut self.rules {
+            // Nobody wants to know.
+            drop(rule.end(Some(process), &self.thresholds));
+        }
     }
 
-    /// A process has ended: its alerts stay.
-    pub fn ended(&mut self, process: ProcessId) {
-        for rule in &mut self.rules {
-            rule.forget(process);
+    /// A process has ended at `now_ns`, or, of none, tracing has: its alerts
+    /// stay. Returns what is to be told now.
+    pub fn end(
+        &mut self,
+        process: Option<ProcessId>,
+        now_ns: u64,
+        wall: &dyn Fn(u64) -> String,
+    ) -> Vec<Raised> {
+        let mut raised = Vec::new();
+        for index in 0..self.rules.len() {
+            for (process, finding) in self.rules[index].end(process, &self.thresholds) {
+                let key = self.key(index, process, None);
+                let sighting = Sighting {
+                    goid: None,
+                    since_ns: finding.since_ns.unwrap_or(now_ns),
+                    finding,
+                    now_ns,
+                    is_over: true,
+                };
+                if self.note(key, sighting) {
+                    raised.push(Raised(alert(&key, &self.entries[&key], wall)));
+                }
+            }
         }
+        raised
     }
 
     /// Everything, most important first.

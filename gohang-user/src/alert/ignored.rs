@@ -31,6 +31,7 @@ impl Rule for Ignored {
             headline: "the kernel dropped a preemption signal: the process ignores SIGURG".to_owned(),
             evidence: [("sender_pid".to_owned(), episode.sender_pid.into())].into_iter().collect(),
             advice: "remove signal.Ignore() without arguments or for SIGURG, and C code that sets SIG_IGN or no handler; Go cannot preempt loops without it",
+            since_ns: None,
             weight: 1,
         })
     }

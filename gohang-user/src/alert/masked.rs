@@ -43,6 +43,7 @@ impl Rule for Masked {
             ),
             evidence,
             advice: "find the code that blocks signals (sigprocmask, pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
+            since_ns: None,
             weight: masked,
         })
     }

@@ -5,6 +5,7 @@ mod explain;
 mod ignored;
 mod masked;
 mod preemption_disabled;
+mod signal_storm;
 mod slow_delivery;
 mod undelivered;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use book::{Book, Raised};
 pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, explain, names};
 use serde_json::Value;
+pub use signal_storm::name_senders;
 
 use crate::event::{Episode, ProcessId};
 use crate::report::Severity;
@@ -26,6 +28,8 @@ pub struct Thresholds {
     pub slow: Duration,
     /// A signal pending for longer than this does not arrive.
     pub pending: Duration,
+    /// More sends a second, for each thread that gets any, are a storm.
+    pub storm_rate: u64,
 }
 
 impl Default for Thresholds {
@@ -33,6 +37,7 @@ impl Default for Thresholds {
         Self {
             slow: Duration::from_millis(10),
             pending: Duration::from_secs(1),
+            storm_rate: 1000,
         }
     }
 }
@@ -48,6 +53,8 @@ pub struct Finding {
     pub evidence: BTreeMap<String, Value>,
     /// What to do.
     pub advice: &'static str,
+    /// When it began, CLOCK_MONOTONIC ns, if not with what it was found in.
+    pub since_ns: Option<u64>,
     /// Larger is worse: the worst of several findings is shown.
     pub weight: u64,
 }
@@ -86,9 +93,15 @@ pub trait Rule: std::fmt::Debug {
         None
     }
 
-    /// The process has ended, or is not traced after all: what is kept of it
-    /// can go.
-    fn forget(&mut self, _process: ProcessId) {}
+    /// The process has ended or is not traced after all, or, of none, tracing
+    /// has ended: what is kept can go. Returns what it comes to.
+    fn end(
+        &mut self,
+        _process: Option<ProcessId>,
+        _thresholds: &Thresholds,
+    ) -> Vec<(ProcessId, Finding)> {
+        Vec::new()
+    }
 }
 
 /// Every rule.
@@ -100,6 +113,7 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(masked::Masked),
         Box::new(preemption_disabled::PreemptionDisabled),
         Box::new(slow_delivery::SlowDelivery),
+        Box::new(signal_storm::SignalStorm::default()),
     ]
 }
 

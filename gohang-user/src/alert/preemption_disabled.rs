@@ -61,6 +61,7 @@ impl Rule for PreemptionDisabled {
             ),
             evidence: evidence.into_iter().collect(),
             advice,
+            since_ns: None,
             weight: 1,
         })
     }

@@ -73,6 +73,7 @@ impl Rule for SlowDelivery {
             ),
             evidence,
             advice,
+            since_ns: None,
             weight: latency,
         })
     }

@@ -46,6 +46,7 @@ impl Rule for Undelivered {
             ),
             evidence,
             advice: "the thread cannot be preempted: look at its state (/proc/PID/task/TID/status and stack) and at its group's quota",
+            since_ns: None,
             weight: pending,
         })
     }

@@ -1,5 +1,6 @@
 //! Enrichment: what is known of a process beside its signals. Cached and lazy.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
 use crate::golang::PreemptionOff;
-use crate::process::ProcRoot;
+use crate::process::{ProcRoot, escape};
 use crate::report::{Limit, Moment};
 
 /// What is known of a process.
@@ -92,7 +93,13 @@ pub struct Enricher {
     proc: ProcRoot,
     hierarchy: Option<Hierarchy>,
     ids: Option<CgroupIds>,
+    /// Names of senders, escaped, as they were when they were first met; none
+    /// of one that had ended.
+    senders: HashMap<u32, Option<String>>,
 }
+
+/// Most senders whose names are kept.
+const MAX_SENDERS: usize = 4096;
 
 impl Enricher {
     /// For this machine's groups. Without a cpu controller, nothing is known
@@ -108,6 +115,7 @@ impl Enricher {
             proc,
             hierarchy,
             ids,
+            senders: HashMap::new(),
         }
     }
 
@@ -168,6 +176,23 @@ impl Enricher {
             && let Ok(id) = crate::cgroup::id_of(&dir)
         {
             ids.insert(id, path.into());
+        }
+    }
+
+    /// Remembers a sender's name while it lives.
+    pub fn remember_sender(&mut self, pid: u32) {
+        if self.senders.len() < MAX_SENDERS && !self.senders.contains_key(&pid) {
+            let name = self.proc.comm(pid).ok().map(escape);
+            self.senders.insert(pid, name);
+        }
+    }
+
+    /// Name of a process that has sent signals, escaped.
+    #[must_use]
+    pub fn sender(&self, pid: u32) -> Option<String> {
+        match self.senders.get(&pid) {
+            Some(name) => name.clone(),
+            None => self.proc.comm(pid).ok().map(escape),
         }
     }
 

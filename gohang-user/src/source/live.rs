@@ -527,6 +527,12 @@ impl Source for Live {
                 recorder.record(&raw, traced);
             }
             if traced {
+                if let Event::Episode(episode) = &event
+                    && let Some(sender) = episode.sender_pid
+                    && sender != episode.process.pid
+                {
+                    self.enricher.remember_sender(sender);
+                }
                 into.push(Item::Event(event));
             }
         }

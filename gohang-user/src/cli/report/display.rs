@@ -38,6 +38,7 @@ impl Display {
             thresholds: Thresholds {
                 slow: args.threshold,
                 pending: args.pending_limit,
+                storm_rate: args.storm_rate,
             },
             gates: args.fail_on,
             out: args.out,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
-use gohang::alert::Book;
+use gohang::alert::{Book, Raised, name_senders};
 use gohang::event::{Episode, Event, ProcessEvent};
 use gohang::gate::{self, Gate};
 use gohang::report::{Moment, Report};
@@ -82,12 +82,11 @@ impl Flow {
             }
             Item::Foreign(id) => self.book.forget(*id),
             Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
-                self.book.ended(record.id);
+                let at_ns = record.at_ns;
+                self.tell(|book, wall| book.end(Some(record.id), at_ns, wall));
             }
             Item::Found(facts) => {
-                for raised in self.book.found(facts, &wall(self.start)) {
-                    self.output.alert(&raised.0);
-                }
+                self.tell(|book, wall| book.found(facts, wall));
             }
             Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
@@ -95,7 +94,12 @@ impl Flow {
 
     /// Tells what the rules find in an episode, ended or pending.
     pub fn raise(&mut self, episode: &Episode) {
-        for raised in self.book.look(episode, &wall(self.start)) {
+        self.tell(|book, wall| book.look(episode, wall));
+    }
+
+    /// Tells what the book says is to be told.
+    fn tell(&mut self, says: impl FnOnce(&mut Book, &dyn Fn(u64) -> String) -> Vec<Raised>) {
+        for raised in says(&mut self.book, &wall(self.start)) {
             self.output.alert(&raised.0);
         }
     }
@@ -107,13 +111,14 @@ impl Flow {
         }
     }
 
-    /// Takes the episodes that are pending at the end.
-    pub fn pending_at_end(&mut self, pending: &[Episode], groups: &mut dyn Groups) {
+    /// Takes the episodes that are pending at the end, which is `now_ns`.
+    pub fn pending_at_end(&mut self, pending: &[Episode], now_ns: u64, groups: &mut dyn Groups) {
         self.aggregate.pending_at_end(pending);
         for episode in pending {
             self.raise(episode);
             self.print(episode, groups);
         }
+        self.tell(|book, wall| book.end(None, now_ns, wall));
         self.output.flush();
     }
 
@@ -125,9 +130,11 @@ impl Flow {
         taken: Taken,
         groups: &mut dyn Groups,
     ) -> Report {
+        let mut alerts = self.book.alerts(&wall(self.start));
+        name_senders(&mut alerts, &mut |pid| groups.sender(pid));
         let context = Context {
             output_dropped: self.output.dropped(),
-            alerts: self.book.alerts(&wall(self.start)),
+            alerts,
             ..Context::new(begin, totals, taken)
         };
         let mut report = self.aggregate.report(context, groups);
