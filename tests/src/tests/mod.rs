@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod alerts;
 mod boots;
 mod causes;
 mod components;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Test> {
         input::tests(),
         boots::tests(),
         selection::tests(),
+        alerts::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
