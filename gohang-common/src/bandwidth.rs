@@ -55,6 +55,18 @@ impl CfsRq {
         reload(&self.clock) & OUT != 0
     }
 
+    /// Begins anew for the group of this cgroup, at an edge that shows it: one that comes
+    /// back (`out` is false) was out of quota before we looked.
+    #[inline(always)]
+    pub fn begin(&mut self, cgroup_id: u64, out: bool) {
+        self.clock = if out { 0 } else { UNSEEN_CLOCK };
+        self.edges = !out as u64;
+        self.at_ns[0] = 0;
+        self.owner_id = 0;
+        self.watched = 0;
+        self.cgroup_id = cgroup_id;
+    }
+
     /// Quota runs out (`out`) or comes back at `now`. Returns false if it had
     /// already.
     #[inline(always)]
@@ -160,6 +172,25 @@ mod tests {
         assert_eq!(queue.out_since(700, 5000), 300);
         assert_eq!(queue.back_by(5000), 1000);
         assert_eq!(queue.back_by(999), 0);
+    }
+
+    #[test]
+    fn another_group_begins_anew() {
+        let mut queue = CfsRq::default();
+        queue.begin(7, true);
+        for edge in 0..5 {
+            queue.edge(edge % 2 == 0, 100 * (edge + 1));
+        }
+        assert!(queue.is_out(), "removed while out of quota");
+        queue.begin(8, true);
+        assert!(!queue.is_out() && queue.cgroup_id == 8);
+        assert!(queue.edge(true, 2000) && queue.edge(false, 2050));
+        assert_eq!(CfsRq::total_at(queue.clock, 9000), 50);
+        assert_eq!(queue.out_since(100, 9000), 50);
+        queue.begin(9, false);
+        assert!(queue.edge(false, 3000));
+        assert_eq!(queue.out_since(2900, 9000), 100);
+        assert_eq!(queue.back_by(9000), 3000);
     }
 
     #[test]

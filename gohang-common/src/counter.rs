@@ -37,9 +37,11 @@ counters! {
     /// Parked threads beyond what a CPU's list holds: their park is taken to
     /// end at the next switch-in.
     ParkListFull = "park_list_full",
-    /// Run queues out of quota beyond what the map holds: waits on them count as
+    /// Edges of run queues beyond what the map holds: waits on them count as
     /// run-queue time.
     RunQueuesFull = "run_queues_full",
+    /// Run queues that the map took up.
+    RunQueuesSeen = "run_queues_seen",
     /// Switch-ins that the kernel did not report; rebuilt from the scheduler's
     /// run-time account.
     SwitchInUnreported = "switch_in_unreported",

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, fentry, kprobe};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, ProbeContext};
-use gohang_common::bandwidth::{CfsRq, EDGES, UNSEEN_CLOCK};
+use gohang_common::bandwidth::{CfsRq, EDGES};
 use gohang_common::config::throttle;
 use gohang_common::counter::Counter;
 use gohang_common::map::filter::FOREIGN;
@@ -13,7 +13,7 @@ use gohang_common::thread::{Thread, reload, state};
 use crate::emit;
 use crate::kernel::{MAX_RT_PRIO, Task, cgroup_id, load, offset, probe, setting};
 use crate::maps::{CFS_RQS, EMPTY_CFS_RQ};
-use crate::threads::{filtered, find, shared};
+use crate::threads::{filtered, find, refresh_group, shared};
 use crate::throttle::{any_parked, look_at_all};
 
 /// Groups above a group that may be the one whose limit ran out. A limit further
@@ -198,25 +198,35 @@ fn queue(cfs_rq: u64) -> Option<&'static mut CfsRq> {
         .map(|queue| unsafe { &mut *queue })
 }
 
-/// The queue's state, made if need be. One that comes back without having been
-/// seen to go was out of quota before we looked.
+/// The queue's state if it is that of this cgroup's group: one of a group that has
+/// been removed may lie at the address until its next edge.
+#[inline(always)]
+fn queue_of(cfs_rq: u64, cgroup_id: u64) -> Option<&'static mut CfsRq> {
+    queue(cfs_rq).filter(|queue| reload(&queue.cgroup_id) == cgroup_id)
+}
+
+/// The queue's state, made if need be, or begun anew where it is that of a group that
+/// has been removed. One that comes back without having been seen to go was out of
+/// quota before we looked.
 #[inline(always)]
 fn queue_or_new(cfs_rq: u64, group: u64, out: bool) -> Option<&'static mut CfsRq> {
-    if let Some(found) = queue(cfs_rq) {
-        return Some(found);
-    }
-    let empty = EMPTY_CFS_RQ.get(0)?;
-    let _ = CFS_RQS.insert(cfs_rq, empty, 1);
-    let Some(new) = queue(cfs_rq) else {
-        emit::count(Counter::RunQueuesFull);
-        return None;
+    let id = cgroup_id(group);
+    let found = match queue(cfs_rq) {
+        Some(found) if found.cgroup_id == id => return Some(found),
+        Some(found) => found,
+        None => {
+            let empty = EMPTY_CFS_RQ.get(0)?;
+            let _ = CFS_RQS.insert(cfs_rq, empty, 1);
+            let Some(new) = queue(cfs_rq) else {
+                emit::count(Counter::RunQueuesFull);
+                return None;
+            };
+            emit::count(Counter::RunQueuesSeen);
+            new
+        }
     };
-    new.cgroup_id = cgroup_id(group);
-    if !out {
-        new.clock = UNSEEN_CLOCK;
-        new.edges = 1;
-    }
-    Some(new)
+    found.begin(id, out);
+    Some(found)
 }
 
 /// The queue that the thread waits on, if the hooks have told of it.
@@ -225,13 +235,15 @@ fn waited_on(thread: &Thread) -> Option<&'static CfsRq> {
     if !is_on() {
         return None;
     }
-    queue(reload(&thread.cfs_rq)).map(|queue| &*queue)
+    queue_of(reload(&thread.cfs_rq), reload(&thread.cgroup_id)).map(|queue| &*queue)
 }
 
 /// The thread becomes runnable at `now`, on the run queue that its task names.
 #[inline(always)]
 pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
     if is_on() && reload(&thread.state) != state::ON_CPU {
+        // Its time on a CPU until now has been added already.
+        refresh_group(thread, task);
         let cfs_rq: Task = load(task, offset!(task_cfs_rq));
         let rt = load::<i32>(task, offset!(task_prio)) < MAX_RT_PRIO;
         wait_on(thread, if rt { 0 } else { cfs_rq as u64 }, now);
@@ -241,7 +253,7 @@ pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
 #[inline(never)]
 fn wait_on(thread: &mut Thread, cfs_rq: u64, now: u64) {
     let mut before = 0;
-    if let Some(queue) = queue(cfs_rq) {
+    if let Some(queue) = queue_of(cfs_rq, reload(&thread.cgroup_id)) {
         queue.watched = 1;
         before = CfsRq::total_at(reload(&queue.clock), now);
     } else if is_out_unseen(cfs_rq) {
@@ -286,7 +298,7 @@ fn look(thread: &mut Thread, cfs_rq: u64, now: u64, locked: bool) {
     }
     let same = reload(&thread.cfs_rq) == cfs_rq;
     let shared = shared(thread.tgid);
-    if let Some(queue) = queue(cfs_rq) {
+    if let Some(queue) = queue_of(cfs_rq, reload(&thread.cgroup_id)) {
         if locked {
             watch(queue, reload(&thread.since_ns));
         }
@@ -314,13 +326,13 @@ pub fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     let old = reload(&thread.cfs_rq);
     look(thread, old, now, false);
     thread.migrate(now, shared(thread.tgid));
-    let group: Task = load(task, offset!(task_group));
+    refresh_group(thread, task);
     // A per-CPU pointer cannot be followed from the number alone: what the queue
     // remembers must do then.
     let new = if old == 0 || offset!(group_cfs_rq_percpu) != 0 {
         0
     } else {
-        Cpu::numbered(ctx.arg(1)).cfs_rq(group as u64)
+        Cpu::numbered(ctx.arg(1)).cfs_rq(thread.group)
     };
     wait_on(thread, new, now);
     emit::count_anomalies(&ctx, thread);

@@ -98,11 +98,11 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
     let own = is_own_handler(task, thread, blocked);
     let shared = shared(thread.tgid);
     thread.switch_out(now, next_state, blocked, own, shared);
+    emit::add_running(thread);
     begin_wait(thread, prev, now);
     if reload(&thread.state) == state::PARKED {
         park(task);
     }
-    emit::add_running(thread);
     emit::count_anomalies(ctx, thread);
 }
 

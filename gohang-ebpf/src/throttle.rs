@@ -66,26 +66,37 @@ fn is_over(task: u64) -> bool {
 #[inline(never)]
 pub fn look_at_all() {
     let Some(list) = list() else { return };
-    if reload(&list.len) == 0 {
+    let before = reload(&list.len);
+    if before == 0 {
         return;
     }
-    let before = reload(&list.len);
     // From the end, so that what moves into a freed slot was looked at.
-    for step in 0..PARK_SLOTS {
-        let index = PARK_SLOTS - 1 - step;
-        if index as u64 >= reload(&list.len) {
-            continue;
-        }
-        if is_over(reload(&list.tasks[index])) {
-            let last = reload(&list.len).wrapping_sub(1);
-            list.tasks[index] = reload(&list.tasks[last as usize & (PARK_SLOTS - 1)]);
-            list.len = last;
+    for step in 0..PARK_SLOTS as u64 {
+        let index = PARK_SLOTS as u64 - 1 - step;
+        if index < reload(&list.len) {
+            gohang_look_at(index);
         }
     }
     let ended = before.wrapping_sub(reload(&list.len));
     if ended != 0 {
         atomic_add(&raw mut PARKED_TOTAL, 0u64.wrapping_sub(ended));
     }
+}
+
+/// Looks at one entry of this CPU's list, and takes it off if its park is over. With
+/// a name for the linker it is a function of its own to the verifier too, which looks
+/// at it once and not once for each step of a loop around it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn gohang_look_at(index: u64) -> u64 {
+    let Some(list) = list() else { return 0 };
+    let index = index as usize & (PARK_SLOTS - 1);
+    if is_over(reload(&list.tasks[index])) {
+        let last = reload(&list.len).wrapping_sub(1);
+        list.tasks[index] = reload(&list.tasks[last as usize & (PARK_SLOTS - 1)]);
+        list.len = last;
+    }
+    0
 }
 
 /// Looks at one thread on this CPU's list, in turn; at all if that one's park

@@ -103,6 +103,10 @@ pub struct Loss {
     /// Parks whose end was taken to be the switch-in, because a CPU had more
     /// parked threads than its list holds.
     pub park_list_full: u64,
+    /// Times that a group ran out of quota on a CPU, or got it back, and the table of
+    /// run queues was full: waits on them count as run-queue time.
+    #[serde(default)]
+    pub run_queues_full: u64,
     /// Switch-ins that the kernel did not report, rebuilt from the scheduler's
     /// run-time account.
     pub switch_in_unreported: u64,

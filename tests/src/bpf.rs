@@ -69,6 +69,43 @@ fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Words of `struct bpf_map_info` up to its name: type, id, key_size, value_size, max_entries,
+/// map_flags, name (16 bytes), and some more.
+const MAP_INFO_WORDS: usize = 22;
+
+fn map_info(number: u64) -> io::Result<[u32; MAP_INFO_WORDS]> {
+    let mut info = [0u32; MAP_INFO_WORDS];
+    let length = size_of_val(&info) as u64;
+    let address = info.as_mut_ptr() as u64;
+    bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
+    // The kernel wrote behind the compiler's back.
+    Ok(std::hint::black_box(info))
+}
+
+/// How many entries the hash map of this name has that a process holds.
+///
+/// # Errors
+/// It holds none, or the kernel does not let it be read.
+pub fn entries_of(pid: u32, name: &str) -> io::Result<usize> {
+    for (_, id) in held_by(pid)?
+        .into_iter()
+        .filter(|(kind, _)| *kind == Kind::Map)
+    {
+        let fd = open(Kind::Map, id)?;
+        let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
+        let info = map_info(number)?;
+        let own: Vec<u8> = info[6..10]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take_while(|byte| *byte != 0)
+            .collect();
+        if own == name.as_bytes() {
+            return entries(id)?.ok_or_else(|| io::Error::other("not a hash map"));
+        }
+    }
+    Err(io::Error::other(format!("process {pid} has no map {name}")))
+}
+
 /// How many entries the hash map with this id has; `None` when it is of another type.
 ///
 /// # Errors
@@ -76,13 +113,7 @@ fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {
 pub fn entries(id: u32) -> io::Result<Option<usize>> {
     let fd = open(Kind::Map, id)?;
     let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
-    // struct bpf_map_info begins: type, id, key_size, value_size, max_entries, map_flags.
-    let mut info = [0u32; 22];
-    let length = size_of_val(&info) as u64;
-    bpf(
-        OBJ_GET_INFO_BY_FD,
-        &mut [number | length << 32, info.as_mut_ptr() as u64],
-    )?;
+    let info = map_info(number)?;
     let (kind, key_size) = (info[0], info[2] as usize);
     if !HASHES.contains(&kind) {
         return Ok(None);

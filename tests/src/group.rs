@@ -239,6 +239,14 @@ impl Group {
         write(&self.path.join(file), text)
     }
 
+    /// Moves a process into it.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
     /// The file to which a process writes `0` to join.
     pub fn procs(&self) -> PathBuf {
         self.path.join("cgroup.procs")

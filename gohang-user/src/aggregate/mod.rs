@@ -5,7 +5,7 @@ mod histogram;
 mod process;
 mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use groups::{Groups, Remembering};
 pub use histogram::Histogram;
@@ -21,6 +21,10 @@ use crate::source::{Facts, Item, same_start};
 /// only counted.
 const MAX_ENDED: usize = 1000;
 
+/// Most pairs of a removed group and a limit whose spans are kept for groups without a
+/// listed process.
+const MAX_SPANS: usize = 4096;
+
 /// Everything seen so far.
 #[derive(Debug, Default)]
 pub struct Aggregate {
@@ -28,6 +32,8 @@ pub struct Aggregate {
     /// The process that has an id now.
     current: HashMap<u32, ProcessId>,
     folded: crate::report::Folded,
+    /// Spans of removed groups, by group and by the group whose limit it was.
+    spans: BTreeMap<(u64, u64), OwnerSummary>,
 }
 
 impl Aggregate {
@@ -108,6 +114,27 @@ impl Aggregate {
             }
         }
         self.fold();
+        for (of, summary) in &snapshot.spans {
+            process::add_owner(self.spans.entry(*of).or_default(), summary);
+        }
+        if self.spans.len() > MAX_SPANS {
+            // Those of processes that are not listed any more.
+            let kept = self.processes.values().flat_map(|data| data.kept.keys());
+            let kept: BTreeSet<u64> = kept.copied().collect();
+            self.spans.retain(|(group, _), _| kept.contains(group));
+        }
+    }
+
+    /// Spans of all groups, with those that live now.
+    fn all_spans(
+        &self,
+        live: &BTreeMap<(u64, u64), OwnerSummary>,
+    ) -> BTreeMap<(u64, u64), OwnerSummary> {
+        let mut all = self.spans.clone();
+        for (of, summary) in live {
+            process::add_owner(all.entry(*of).or_default(), summary);
+        }
+        all
     }
 
     fn is_rounded(&self, id: &ProcessId) -> bool {

@@ -91,6 +91,7 @@ pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
         histogram_full: counters.get(Counter::HistogramFull),
         before_window: counters.get(Counter::BeforeWindow),
         park_list_full: counters.get(Counter::ParkListFull),
+        run_queues_full: counters.get(Counter::RunQueuesFull),
         switch_in_unreported: counters.get(Counter::SwitchInUnreported),
         wake_unreported: counters.get(Counter::WakeUnreported),
     }
@@ -114,8 +115,10 @@ impl Aggregate {
             .filter_map(|(id, data)| process(*id, data, live.get(id).unwrap_or(&none), groups))
             .collect();
         processes.sort_by_key(importance);
-        let spans = context.has_spans.then_some(&context.snapshot.spans);
-        let cgroups = self.cgroups(&live, spans, groups);
+        let spans = context
+            .has_spans
+            .then(|| self.all_spans(&context.snapshot.spans));
+        let cgroups = self.cgroups(&live, spans.as_ref(), groups);
         let loss = loss(&context.counters, &context.taken, context.output_dropped);
         let impossible = context
             .counters

@@ -180,6 +180,43 @@ fn spans_stand_with_their_group_by_whose_limit_it_was() {
 }
 
 #[test]
+fn spans_of_a_removed_group_stay() {
+    let span = |count, sum| {
+        let mut summary = OwnerSummary::default();
+        summary.totals.series[series::SPAN] = Moments {
+            count,
+            sum,
+            min: 1,
+            max: sum,
+        };
+        summary
+    };
+    let mut aggregate = Aggregate::default();
+    aggregate.take(&Item::Found(Box::new(facts())));
+    let gone = Snapshot {
+        spans: [((9, 4), span(2, 30)), ((8, 8), span(1, 7))].into(),
+        ..Snapshot::default()
+    };
+    aggregate.take(&Item::Ended(Box::new(gone)));
+    let mut live = snapshot(&[((ID, 9), totals(90_000_000))]);
+    live.spans.insert((9, 4), span(1, 500));
+    let report = aggregate.report(context(live), &mut NoGroups);
+    let spans = report.cgroups[0].spans.as_ref().expect("measured");
+    assert_eq!((spans.all.count, spans.all.total_ns), (3, 530));
+
+    // Many groups that nobody traced was in are not kept, those of a process are.
+    for id in 1..=super::MAX_SPANS as u64 {
+        let gone = Snapshot {
+            owners: [((ID, 9), totals(1))].into(),
+            spans: [((1000 + id, 0), span(1, 1))].into(),
+        };
+        aggregate.take(&Item::Ended(Box::new(gone)));
+    }
+    assert!(aggregate.spans.contains_key(&(9, 4)));
+    assert!(aggregate.spans.len() < super::MAX_SPANS / 2);
+}
+
+#[test]
 fn a_process_found_by_tick_and_met_by_nanosecond_is_one() {
     let mut source = Synthetic::default();
     source.batches.push_back(vec![

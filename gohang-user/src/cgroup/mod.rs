@@ -5,6 +5,7 @@
 //! are as in `/proc/PID/cgroup`: absolute within their hierarchy.
 
 mod error;
+mod handle;
 mod identity;
 mod ids;
 mod kill;
@@ -21,6 +22,7 @@ mod stat;
 const ROOT_ID: u64 = 1;
 
 pub use error::CgroupError;
+pub use handle::GroupHandles;
 pub use identity::{Container, Identity, Runtime};
 pub use ids::{CgroupIds, id_of};
 pub use layout::{CgroupLayout, Hierarchy, Mode, Version};

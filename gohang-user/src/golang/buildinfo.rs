@@ -3,6 +3,7 @@
 use super::elf::{Elf, ElfError, Segment};
 use super::image::ReadAt;
 use super::modinfo::ModInfo;
+use super::relocations;
 use super::version::GoVersion;
 
 /// Name of the section.
@@ -22,9 +23,7 @@ const MAX_VERSION: u64 = 1024;
 const MAX_MODINFO: u64 = 4 << 20;
 /// How much data is searched for the block where no section leads to it.
 const MAX_SEARCH: u64 = 16 << 20;
-/// How many bytes of relocations are searched for four of them.
-const MAX_RELOCATIONS: u64 = 64 << 20;
-/// Read at a time while searching; a multiple of [`ALIGN`] and of a relocation.
+/// Read at a time while searching; a multiple of [`ALIGN`].
 const CHUNK: u64 = 24 * 4096;
 
 /// What a Go program says about its own making.
@@ -208,11 +207,7 @@ impl<'a, R: ReadAt> Block<'a, R> {
     fn pointers(&self, slots: [u64; 2]) -> Result<[u64; 2], ElfError> {
         let mut values = [self.read_word(slots[0])?, self.read_word(slots[1])?];
         if self.elf.is_position_independent() {
-            for (slot, addend) in relocations_of(self.elf, slots)? {
-                for (value, _) in values.iter_mut().zip(slots).filter(|(_, own)| *own == slot) {
-                    *value = addend;
-                }
-            }
+            relocations::apply(self.elf, slots, &mut values)?;
         }
         Ok(values)
     }
@@ -238,47 +233,6 @@ impl<'a, R: ReadAt> Block<'a, R> {
             })
             .ok_or(ElfError::Damaged("its build information is not loaded"))
     }
-}
-
-/// The base-relative relocations with addend (`DT_RELA`) of the two addresses.
-///
-/// The other kinds, `DT_REL` and `DT_RELR`, keep the addend in place.
-fn relocations_of<R: ReadAt>(elf: &Elf<R>, slots: [u64; 2]) -> Result<Vec<(u64, u64)>, ElfError> {
-    let damaged = "its relocations are not in the file";
-    let Some((offset, size)) = elf.dynamic() else {
-        return Ok(Vec::new());
-    };
-    let word = elf.pointer_size();
-    let dynamic = elf.bytes(offset, size.min(CHUNK), damaged)?;
-    let entry = |tag: u64| {
-        dynamic
-            .chunks_exact(2 * word as usize)
-            .find(|raw| elf.word(raw, 0) == tag)
-            .map(|raw| elf.word(raw, word as usize))
-    };
-    // DT_RELA and DT_RELASZ.
-    let (Some(vaddr), Some(size)) = (entry(7), entry(8)) else {
-        return Ok(Vec::new());
-    };
-    let size = size.min(MAX_RELOCATIONS);
-    let start = elf
-        .file_offset(vaddr, size)
-        .ok_or(ElfError::Damaged(damaged))?;
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let len = CHUNK.min(size - at);
-        let chunk = elf.bytes(start + at, len, damaged)?;
-        for raw in chunk.chunks_exact(3 * word as usize) {
-            let slot = elf.word(raw, 0);
-            let symbol = elf.word(raw, word as usize) >> if word == 8 { 32 } else { 8 };
-            if symbol == 0 && slots.contains(&slot) {
-                found.push((slot, elf.word(raw, 2 * word as usize)));
-            }
-        }
-        at += len;
-    }
-    Ok(found)
 }
 
 /// An unsigned LEB128 number at the start of `raw`, and how many bytes it took.

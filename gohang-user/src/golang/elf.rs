@@ -83,6 +83,10 @@ pub struct Section {
     pub name: String,
     /// Its `sh_type`.
     pub kind: u32,
+    /// Its `sh_flags`.
+    pub flags: u64,
+    /// Its `sh_link`, the number of a section that it goes with.
+    pub link: u32,
     /// Where it lies in memory, before the load bias; 0 when it is not loaded.
     pub vaddr: u64,
     /// Where it begins in the file.
@@ -350,6 +354,8 @@ impl<R: ReadAt> Elf<R> {
                 let section = Section {
                     name: String::new(),
                     kind: self.u32(raw, 4),
+                    flags: self.word(raw, 8),
+                    link: self.u32(raw, at(24, 40)),
                     vaddr: self.word(raw, at(12, 16)),
                     offset: self.word(raw, at(16, 24)),
                     size: self.word(raw, at(20, 32)),

@@ -1,26 +1,47 @@
-//! What is known of a Go program from outside: version, build settings, and where
-//! its runtime keeps the goroutine id.
+//! What is known of a Go program from outside: version, build settings, its functions,
+//! and where its runtime keeps the goroutine id.
 //!
 //! Files are read in ranges and every size in them is distrusted, so that neither a
 //! binary of several gigabytes nor a hostile one costs more than a bounded effort.
 
 mod buildinfo;
 mod discover;
+mod dwarf;
+#[cfg(test)]
+mod dwarf_tests;
 mod elf;
+mod functions;
 mod godebug;
 mod image;
+mod layout;
+mod layout_table;
 mod libraries;
 mod modinfo;
+mod moduledata;
 mod offsets;
+mod pclntab;
+mod relocations;
+mod safepoint;
+mod symbols;
+#[cfg(test)]
+mod symbols_tests;
+mod symtab;
 #[cfg(test)]
 mod synthetic;
+#[cfg(test)]
+mod synthetic_pclntab;
 mod version;
 
 pub use buildinfo::BuildInfo;
 pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
+pub use functions::{Caller, Probe, RuntimeFunctions};
 pub use godebug::{Origin, PreemptionOff, preemption_off};
 pub use image::{FileImage, ReadAt};
+pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
+pub use pclntab::NoTable;
+pub use safepoint::{SafePoint, SafePoints};
+pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};

@@ -15,6 +15,7 @@ pub struct Builder {
     kind: u16,
     sections: Vec<(String, Vec<u8>)>,
     relocations: Vec<(u64, u64)>,
+    flags: u64,
     with_sections: bool,
 }
 
@@ -28,6 +29,7 @@ impl Builder {
             kind: 2,
             sections: Vec::new(),
             relocations: Vec::new(),
+            flags: 0,
             with_sections: true,
         }
     }
@@ -35,6 +37,12 @@ impl Builder {
     /// Sets `e_machine`.
     pub fn machine(mut self, machine: u16) -> Self {
         self.machine = machine;
+        self
+    }
+
+    /// Sets `sh_flags` of every section.
+    pub fn section_flags(mut self, flags: u64) -> Self {
+        self.flags = flags;
         self
     }
 
@@ -190,7 +198,7 @@ impl Builder {
             for (name, kind, vaddr, offset, size) in headers {
                 self.put(&mut out, name as u64, 4);
                 self.put(&mut out, kind, 4);
-                for value in [0, vaddr, offset as u64, size as u64] {
+                for value in [self.flags, vaddr, offset as u64, size as u64] {
                     self.put(&mut out, value, w);
                 }
                 self.put(&mut out, 0, 4);

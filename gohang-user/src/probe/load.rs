@@ -28,6 +28,10 @@ const PIDS: u32 = 4 << 20;
 /// maps it twice, and what is mapped counts as its memory.
 pub const RING_BYTES: u32 = 2 << 20;
 
+/// Run queues of groups out of quota that are kept if nothing else is asked for: one a
+/// CPU and group.
+pub const RUN_QUEUES: u32 = 8192;
+
 /// What to load.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -39,6 +43,8 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Most threads with state at a time.
     pub max_threads: u32,
+    /// Most run queues of groups out of quota that are kept.
+    pub max_run_queues: u32,
     /// The kernel's type information.
     pub btf: PathBuf,
     /// The step of the ladder; without one the most exact that the kernel allows.
@@ -63,6 +69,7 @@ impl Default for LoadOptions {
             inherit: true,
             ring_bytes: RING_BYTES,
             max_threads: 16384,
+            max_run_queues: RUN_QUEUES,
             btf: VMLINUX.into(),
             throttle: None,
             queue_hooks: true,
@@ -77,6 +84,7 @@ pub struct Probe {
     filter: Filter,
     hooks: Vec<Hook>,
     step: Step,
+    pub(super) max_run_queues: u32,
     throttle_sources: Vec<ThrottleSource>,
     attach_ns: u64,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -255,6 +263,7 @@ impl Probe {
             filter,
             hooks,
             step,
+            max_run_queues: options.max_run_queues,
             throttle_sources,
             attach_ns: begin.elapsed().as_nanos() as u64,
             logger,
@@ -440,6 +449,7 @@ fn prepare<'a>(
         .override_global("OFFSETS", offsets, true)
         .map_max_entries("RECORDS", options.ring_bytes())
         .map_max_entries("THREADS", options.max_threads)
+        .map_max_entries("CFS_RQS", options.max_run_queues)
         .map_max_entries("FILTER", PIDS / filter::BLOCK as u32);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap as StdHashMap};
 
-use aya::maps::{HashMap, PerCpuArray, PerCpuHashMap};
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap};
 use gohang_common::bandwidth::CfsRq;
 use gohang_common::counter::Counter;
 use gohang_common::hist;
@@ -74,6 +74,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Every entry with its key in the kernel's maps.
+    fn entries(&self) -> impl Iterator<Item = (SummaryKey, &OwnerSummary)> {
+        let key = |tgid, process_start_ns, cgroup_id| SummaryKey {
+            process_start_ns,
+            cgroup_id,
+            tgid,
+            pad: 0,
+        };
+        let owners = self.owners.iter();
+        let owners = owners.map(move |((id, group), own)| (key(id.pid, id.start_ns, *group), own));
+        let spans = self.spans.iter();
+        owners.chain(spans.map(move |((group, limit), own)| (key(0, *limit, *group), own)))
+    }
+
     /// Where a key's totals belong.
     fn entry(&mut self, tgid: u32, start_ns: u64, cgroup_id: u64) -> &mut OwnerSummary {
         if tgid == 0 {
@@ -87,7 +101,7 @@ impl Snapshot {
     }
 }
 
-fn bad(name: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
+pub(super) fn bad(name: &'static str) -> impl Fn(aya::maps::MapError) -> ProbeError {
     move |error| ProbeError::Map {
         map: name,
         reason: error.to_string(),
@@ -140,13 +154,17 @@ impl Probe {
         let array: PerCpuArray<_, u64> = map(&self.ebpf, "COUNTERS_MAP")?;
         Counter::ALL
             .iter()
-            .map(|counter| {
-                let values = array
-                    .get(&(*counter as u32), 0)
-                    .map_err(bad("COUNTERS_MAP"))?;
-                Ok((*counter, values.iter().sum()))
-            })
+            .map(|counter| Ok((*counter, sum(&array, *counter)?)))
             .collect()
+    }
+
+    /// One counter.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counter(&self, counter: Counter) -> Result<u64, ProbeError> {
+        let array: PerCpuArray<_, u64> = map(&self.ebpf, "COUNTERS_MAP")?;
+        sum(&array, counter)
     }
 
     /// Totals and buckets of everybody.
@@ -179,30 +197,23 @@ impl Probe {
         Ok(found)
     }
 
-    /// Removes what is kept of these processes, which have ended.
+    /// Removes everything that `gone` holds: totals of what will not come again.
     ///
     /// # Errors
     /// A map cannot be written.
-    pub fn forget(&mut self, dead: &[ProcessId], snapshot: &Snapshot) -> Result<(), ProbeError> {
-        let of_dead = |id: &ProcessId| dead.contains(id);
+    pub fn forget(&mut self, gone: &Snapshot) -> Result<(), ProbeError> {
         let mut summaries: PerCpuHashMap<_, SummaryKey, Summary> =
             map_mut(&mut self.ebpf, "SUMMARIES")?;
-        for (id, cgroup_id) in snapshot.owners.keys().filter(|(id, _)| of_dead(id)) {
-            let key = SummaryKey {
-                process_start_ns: id.start_ns,
-                cgroup_id: *cgroup_id,
-                tgid: id.pid,
-                pad: 0,
-            };
+        for (key, _) in gone.entries() {
             remove(summaries.remove(&key)).map_err(bad("SUMMARIES"))?;
         }
         let mut buckets: HashMap<_, BucketKey, u64> = map_mut(&mut self.ebpf, "BUCKETS")?;
-        for ((id, cgroup_id), owner) in snapshot.owners.iter().filter(|((id, _), _)| of_dead(id)) {
+        for (key, owner) in gone.entries() {
             for (series, slot) in owner.buckets.keys() {
                 let key = BucketKey {
-                    process_start_ns: id.start_ns,
-                    cgroup_id: *cgroup_id,
-                    tgid: id.pid,
+                    process_start_ns: key.process_start_ns,
+                    cgroup_id: key.cgroup_id,
+                    tgid: key.tgid,
                     series: *series,
                     slot: *slot,
                 };
@@ -248,7 +259,12 @@ impl Probe {
                 pending.push(Pending {
                     thread: Box::new(thread),
                     shared,
-                    queue: queues.get(&thread.cfs_rq, 0).ok().map(Box::new),
+                    // Else of a removed group, whose memory the thread's has got.
+                    queue: queues
+                        .get(&thread.cfs_rq, 0)
+                        .ok()
+                        .filter(|queue| queue.cgroup_id == thread.cgroup_id)
+                        .map(Box::new),
                 });
             };
             if thread.private.sent_ns != 0 {
@@ -280,6 +296,14 @@ impl Probe {
     }
 }
 
+/// A counter of all CPUs.
+fn sum(array: &PerCpuArray<&MapData, u64>, counter: Counter) -> Result<u64, ProbeError> {
+    let values = array
+        .get(&(counter as u32), 0)
+        .map_err(bad("COUNTERS_MAP"))?;
+    Ok(values.iter().sum())
+}
+
 /// Removing what is already gone is no error.
 pub(super) fn remove(result: Result<(), aya::maps::MapError>) -> Result<(), aya::maps::MapError> {
     match result {
@@ -290,5 +314,24 @@ pub(super) fn remove(result: Result<(), aya::maps::MapError>) -> Result<(), aya:
             Ok(())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_have_the_keys_that_they_are_found_by() {
+        let mut found = Snapshot::default();
+        for (tgid, start_ns, group) in [(7, 70, 9), (7, 70, 8), (0, 3, 9), (0, 0, 9)] {
+            found.entry(tgid, start_ns, group).totals.coalesced = start_ns + group;
+        }
+        assert_eq!((found.owners.len(), found.spans.len()), (2, 2));
+        for (key, owner) in found.entries() {
+            assert_eq!(owner.totals.coalesced, key.process_start_ns + key.cgroup_id);
+            assert_eq!(key.tgid, if key.process_start_ns == 70 { 7 } else { 0 });
+        }
+        assert_eq!(found.entries().count(), 4);
     }
 }

@@ -83,6 +83,14 @@ pub fn loss_lines(report: &Report) -> Vec<String> {
             loss.park_list_full
         ));
     }
+    if loss.run_queues_full > 0 {
+        lines.push(format!(
+            "time out of quota is missing, and counted as time on the run queue: {} times a \
+             group ran out of quota on a CPU, or got it back, and the table of run queues was \
+             full",
+            loss.run_queues_full
+        ));
+    }
     lines.extend(impossible_line(&report.impossible));
     lines
 }

@@ -102,6 +102,11 @@ pub struct Enricher {
 const MAX_SENDERS: usize = 4096;
 
 impl Enricher {
+    /// The hierarchy with the cpu controller, if it can be seen.
+    pub(super) fn hierarchy(&self) -> Option<&Hierarchy> {
+        self.hierarchy.as_ref()
+    }
+
     /// For this machine's groups. Without a cpu controller, nothing is known
     /// of them.
     #[must_use]

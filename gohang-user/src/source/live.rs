@@ -12,10 +12,11 @@ use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
+use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
 use crate::golang::{FoundGo, InspectError, Inspector, PreemptionOff, preemption_off};
 use crate::privilege::kernel_release;
-use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot};
+use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::{ProcError, ProcRoot};
 use crate::report::Moment;
 
@@ -98,6 +99,9 @@ pub struct Live {
     ended: Vec<ProcessId>,
     harvested: Instant,
     rescanned: Instant,
+    sweeps: Sweeps,
+    swept: Instant,
+    groups: Option<GroupHandles>,
     recorder: Option<Recorder>,
 }
 
@@ -119,6 +123,9 @@ impl std::fmt::Debug for Ring {
 const HARVEST_EVERY: Duration = Duration::from_millis(500);
 /// How often processes are looked at again when a group selects them.
 const RESCAN_EVERY: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether much is kept of removed groups.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Checks process ids before anything is attached.
 ///
@@ -175,13 +182,18 @@ impl Live {
         load.inherit = selection.is_open();
         let proc = ProcRoot::default();
         let mut probe = Probe::new(&load)?;
+        let enricher = Enricher::new(proc.clone());
+        // Where it is not mounted, nobody can tell which groups exist.
+        let groups = enricher
+            .hierarchy()
+            .and_then(|cpu| GroupHandles::new(cpu).ok());
         let ring = Ring(probe.take_ring()?);
         let mut live = Self {
             probe,
             ring,
             selection,
             inspector: Inspector::new(proc.clone()),
-            enricher: Enricher::new(proc.clone()),
+            enricher,
             proc,
             taken: Taken::default(),
             traced: BTreeSet::new(),
@@ -189,6 +201,9 @@ impl Live {
             ended: Vec::new(),
             harvested: Instant::now(),
             rescanned: Instant::now(),
+            sweeps: Sweeps::default(),
+            swept: Instant::now(),
+            groups,
             recorder: None,
         };
         live.scan()?;
@@ -462,10 +477,33 @@ impl Live {
         }
         self.harvested = Instant::now();
         let ended = std::mem::take(&mut self.ended);
-        let mut snapshot = self.probe.snapshot()?;
-        self.probe.forget(&ended, &snapshot)?;
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
+        let mut snapshot = self.probe.snapshot()?;
         snapshot.owners.retain(|(id, _), _| ended.contains(id));
+        snapshot.spans.clear();
+        self.probe.forget(&snapshot)?;
+        into.push(Item::Ended(Box::new(snapshot)));
+        Ok(())
+    }
+
+    /// Takes what the kernel side keeps of removed groups out of its maps.
+    fn sweep(&mut self, into: &mut Vec<Item>) -> Result<(), ProbeError> {
+        let Some(groups) = &self.groups else {
+            return Ok(());
+        };
+        if self.swept.elapsed() < SWEEP_EVERY {
+            return Ok(());
+        }
+        self.swept = Instant::now();
+        let sweeps = &mut self.sweeps;
+        let gone = self.probe.sweep_queues(sweeps, |id| groups.exists(id))?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut snapshot = self.probe.snapshot()?;
+        snapshot.owners.clear();
+        snapshot.spans.retain(|(id, _), _| gone.contains(id));
+        self.probe.forget(&snapshot)?;
         into.push(Item::Ended(Box::new(snapshot)));
         Ok(())
     }
@@ -538,6 +576,7 @@ impl Source for Live {
         }
         let first = into.len();
         self.harvest(into)?;
+        self.sweep(into)?;
         self.record_items(&into[first..]);
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();

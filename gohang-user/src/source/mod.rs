@@ -73,7 +73,8 @@ pub enum Item {
     Found(Box<Facts>),
     /// A process that was let through provisionally is not traced after all.
     Foreign(crate::event::ProcessId),
-    /// Totals of processes that have ended; they will not come again.
+    /// Totals of processes that have ended and spans of groups that were removed; they
+    /// will not come again.
     Ended(Box<Snapshot>),
 }
 

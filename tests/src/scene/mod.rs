@@ -22,7 +22,7 @@ use crate::stream::Stream;
 pub const PERIOD_US: u64 = 40_000;
 
 /// For how long a scene's group has a quota, ms: enough for 50 periods and some more.
-const WORK_MS: u64 = 60 * PERIOD_US / 1_000;
+pub const WORK_MS: u64 = 60 * PERIOD_US / 1_000;
 
 /// Something that happens to a group with a quota, and what the kernel's own count of it is.
 pub trait Scene {

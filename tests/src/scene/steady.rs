@@ -48,6 +48,8 @@ pub struct Plan {
     pub all_pending: bool,
     /// The group is removed before gohang is asked.
     pub removed: bool,
+    /// For how long the group has a quota, ms.
+    pub work_ms: u64,
     /// In so many periods at least the quota runs out.
     pub periods: u64,
 }
@@ -65,6 +67,7 @@ impl Plan {
             send_every_us: 1_000,
             all_pending: false,
             removed: false,
+            work_ms: WORK_MS,
             periods: 50,
         }
     }
@@ -106,6 +109,8 @@ impl Steady {
     /// When a group or a target cannot be made.
     pub fn set(h: &Hierarchy, plan: Plan) -> Result<Self> {
         let group = Group::new(h, None)?;
+        // What else runs on this CPU must not keep it from using up a large quota.
+        group.favour()?;
         let children = (0..plan.children)
             .map(|n| group.child(&format!("child{n}"), None))
             .collect::<Result<Vec<Group>>>()?;
@@ -139,11 +144,12 @@ impl Steady {
             target.actor.expect("ready")?;
             target.workers = actor::workers(target.pid)?;
         }
-        let sends = Sends::to_workers(self.plan.send_every_us, WORK_MS + SETTLE_MS);
+        let work_ms = self.plan.work_ms;
+        let sends = Sends::to_workers(self.plan.send_every_us, work_ms + SETTLE_MS);
         let senders = self.targets.iter().map(|target| sends.start(target, None));
         let senders = senders.collect::<Result<Vec<Actor>>>()?;
         pause_ms(SETTLE_MS);
-        let end_ns = sys::mono_ns() + WORK_MS * 1_000_000;
+        let end_ns = sys::mono_ns() + work_ms * 1_000_000;
         self.limit(group)?;
         for quota_us in self.plan.changes {
             pause_ms(CHANGE_MS);

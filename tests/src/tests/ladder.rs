@@ -91,7 +91,7 @@ fn parks_threads() -> Result<bool> {
 
 /// Whether functions can be hooked. Where fentry can be had on these kernels, so can kprobes,
 /// and those show in sysfs.
-fn has_queue_hooks() -> Result<bool> {
+pub(super) fn has_queue_hooks() -> Result<bool> {
     let symbols = std::fs::read_to_string("/proc/kallsyms")?;
     let has = |function: &&str| {
         let mut names = symbols.lines().filter_map(|line| line.split(' ').nth(2));

@@ -6,6 +6,7 @@ mod agreement_go;
 mod alerts;
 mod boots;
 mod causes;
+mod churn;
 mod components;
 mod input;
 mod ladder;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         causes::tests(),
         ladder::tests(),
         throttle::tests(),
+        churn::tests(),
         recording::tests(),
         storm::tests(),
         life::tests(),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::actor::{Target, pause_ms};
+use crate::actor::{self, Sends, Target};
 use crate::group::Group;
 use crate::product::Gohang;
 use crate::run::{Report, Settings, Test};
 use crate::shape::Shape;
+use crate::stage::wait_senders;
 
 /// What the report of this test looks like, whatever the version and the kernel.
 const SHAPE: &str = include_str!("../../data/shape.txt");
@@ -39,13 +40,20 @@ fn limits(settings: &Settings, report: &mut Report) -> Result<()> {
     let own = Group::new(&h, Some((20_000, 100_000)))?;
     let parent = Group::new(&h, Some((15_000, 50_000)))?;
     let child = parent.child("child", None)?;
-    let start = |group| Target::start("spin", &["self_us=1000"], Some(group));
-    let (alone, below) = (start(&own)?, start(&child)?);
+    let start = |group| Target::start("spin", &["wait=1"], Some(group));
+    let (mut alone, mut below) = (start(&own)?, start(&child)?);
     let pids = format!("{},{}", alone.pid, below.pid);
     let args = ["trace", "-o", "json", "--stats", "--non-go", "-p", &pids];
     let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
     gohang.wait_ready()?;
-    pause_ms(2_000);
+    let mut senders = Vec::new();
+    for target in [&mut alone, &mut below] {
+        target.actor.go()?;
+        target.actor.expect("ready")?;
+        target.workers = actor::workers(target.pid)?;
+        senders.push(Sends::to_workers(1_000, 2_000).start(target, None)?);
+    }
+    wait_senders(senders)?;
     gohang.signal(libc::SIGINT)?;
     let end = gohang.wait(LIMIT)?;
     ensure!(

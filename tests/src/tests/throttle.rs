@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use crate::estimate::Differences;
 use crate::group::Hierarchy;
 use crate::run::{Report, Settings, Test, skip};
-use crate::scene::{self, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady};
+use crate::scene::{self, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, WORK_MS};
 use crate::stream::{self, Line, Stream};
 use crate::sys;
 
@@ -30,6 +30,7 @@ const ALONE: [Plan; 4] = [
     Plan {
         // Others have little of the CPU left to them, and must not take more.
         send_every_us: 5_000,
+        work_ms: WORK_MS * 3 / 2,
         ..Plan::new("90-percent", percent(90))
     },
     // One signal is sent every 50 us, so that of each spell without quota of 32 ms at most

@@ -1,6 +1,7 @@
 //! Fuzzing of the parsers of outside data with libFuzzer, on the stable
 //! toolchain: coverage comes from LLVM's own pass.
 
+mod go;
 mod seeds;
 
 use std::env;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use object::{Object as _, ObjectSection as _};
 
+use super::go;
 use crate::workspace::Workspace;
 
 /// A real recording, relative to the workspace.
@@ -27,10 +27,9 @@ pub fn make(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
         "record" => records(&read(&workspace.root.join(RECORDING))),
         "recording" => vec![read(&workspace.root.join(RECORDING))],
         "btf" => btf(&read(Path::new(VMLINUX))).into_iter().collect(),
-        "go_elf" => go_programs(workspace)
-            .iter()
-            .filter_map(|path| go(&read(path)))
-            .collect(),
+        "go_elf" => go_programs(workspace, go::build_info),
+        "go_symbols" => go_programs(workspace, go::functions),
+        "go_dwarf" => go_programs(workspace, go::types),
         _ => Vec::new(),
     };
     let seeds: Vec<Vec<u8>> = seeds.into_iter().filter(|seed| !seed.is_empty()).collect();
@@ -130,8 +129,8 @@ fn btf(whole: &[u8]) -> Option<Vec<u8>> {
     Some(seed)
 }
 
-/// The Go programs that the tests have built.
-fn go_programs(workspace: &Workspace) -> Vec<PathBuf> {
+/// What `cut` takes of the Go programs that the tests have built.
+fn go_programs(workspace: &Workspace, cut: fn(&[u8]) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
     let root = std::env::var_os("GOHANG_GO_ROOT")
         .map_or_else(|| workspace.target_dir.join("go"), PathBuf::from);
     let entries = fs::read_dir(root.join("workloads")).into_iter().flatten();
@@ -139,41 +138,8 @@ fn go_programs(workspace: &Workspace) -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.is_file())
+        .filter_map(|path| cut(&read(&path)))
         .collect()
-}
-
-/// A Go program's header and build information, as a 64-bit little-endian ELF
-/// file of two sections.
-fn go(whole: &[u8]) -> Option<Vec<u8>> {
-    const HEADER: usize = 64;
-    const NAMES: &[u8] = b"\0.go.buildinfo\0.shstrtab\0";
-    let file = object::File::parse(whole).ok()?;
-    let info = file.section_by_name(".go.buildinfo")?;
-    let data = info.data().ok()?;
-    let mut seed = whole.get(..HEADER)?.to_vec();
-    seed.extend(data);
-    let names_at = seed.len();
-    seed.extend(NAMES);
-    seed.resize(seed.len().next_multiple_of(8), 0);
-    let sections_at = seed.len();
-    seed.resize(seed.len() + HEADER, 0);
-    // name, type, flags, address, offset, size.
-    for (name, kind, flags, address, offset, size) in [
-        (1u32, 1u32, 3u64, info.address(), HEADER, data.len()),
-        (15, 3, 0, 0, names_at, NAMES.len()),
-    ] {
-        seed.extend(name.to_le_bytes());
-        seed.extend(kind.to_le_bytes());
-        for word in [flags, address, offset as u64, size as u64, 0, 16, 0] {
-            seed.extend(word.to_le_bytes());
-        }
-    }
-    // No program headers; three sections, the last of them the names.
-    seed[32..40].fill(0);
-    seed[40..48].copy_from_slice(&(sections_at as u64).to_le_bytes());
-    seed[56..58].fill(0);
-    seed[58..64].copy_from_slice(&[64, 0, 3, 0, 2, 0]);
-    Some(seed)
 }
 
 #[cfg(test)]
@@ -194,9 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_btf_and_no_go_program_gives_no_seed() {
+    fn what_is_no_btf_gives_no_seed() {
         assert_eq!(btf(b""), None);
         assert_eq!(btf(&[0xff; 64]), None);
-        assert_eq!(go(b"\x7fELF"), None);
     }
 }

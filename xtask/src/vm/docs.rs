@@ -57,6 +57,17 @@ impl Measured {
         });
     }
 
+    /// Whether everything that the document has was measured on every kernel.
+    pub fn is_whole(&self) -> bool {
+        let ran = |kernel: &Kernel, test| notes(&kernel.output, test).next().is_some();
+        self.0.len() == KERNELS.len()
+            && self.0.iter().all(|kernel| {
+                ["throttle::scenes", "causes::confusion"]
+                    .iter()
+                    .all(|test| ran(kernel, test))
+            })
+    }
+
     /// Writes the document below the workspace's root.
     ///
     /// # Errors

@@ -189,8 +189,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         jobs.len(),
         begin.elapsed().as_secs()
     );
-    // Only a run of everything says everything.
-    if sum.is_good() && options.full && options.kernels.is_empty() && options.tests.is_empty() {
+    if sum.is_good() && options.full && options.kernels.is_empty() && measured.is_whole() {
         measured.write(&workspace.root)?;
     }
     Ok(sum)

@@ -5,8 +5,10 @@ use anyhow::{Result, bail};
 /// The tests of the short form, which CI runs: every step of the ladder, every component
 /// and every cause once, within eight minutes on two processors. The long form runs all of
 /// them.
-const SHORT: [&str; 4] = [
-    "input::unknown_pid",
+const SHORT: [&str; 6] = [
+    "input::lockdown",
+    "input::no_cpu_controller",
+    "agreement::go_quota",
     "causes::confusion",
     "throttle::scenes",
     "throttle::without_queue_hooks",

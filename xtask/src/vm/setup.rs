@@ -47,11 +47,11 @@ pub struct Setup {
     pub processors: Processors,
     /// Appended to the kernel's command line.
     pub arguments: &'static str,
-    /// What the names of the tests begin with that want it.
+    /// What the names of the tests begin with that want it; the longest decides.
     tests: &'static [&'static str],
 }
 
-/// All of them; the last one takes the tests that no other wants.
+/// All of them.
 pub const SETUPS: [Setup; 4] = [
     Setup {
         name: "two-cpus",
@@ -83,16 +83,20 @@ pub const SETUPS: [Setup; 4] = [
         name: "counted",
         processors: Processors::Counted,
         arguments: "",
-        tests: &[""],
+        // Go programs share one processor as they would under a quota.
+        tests: &["", "agreement::go"],
     },
 ];
 
 impl Setup {
     /// The one that a test wants.
     pub fn of(test: &str) -> &'static Self {
-        let wants = |setup: &&Self| setup.tests.iter().any(|part| test.starts_with(part));
+        let longest = |setup: &&Self| {
+            let parts = setup.tests.iter().filter(|part| test.starts_with(**part));
+            parts.map(|part| part.len() + 1).max().unwrap_or(0)
+        };
         let last = &SETUPS[SETUPS.len() - 1];
-        SETUPS.iter().find(wants).unwrap_or(last)
+        SETUPS.iter().max_by_key(longest).unwrap_or(last)
     }
 }
 
@@ -115,6 +119,7 @@ mod tests {
     #[test]
     fn every_test_has_one() {
         assert_eq!(Setup::of("agreement::plain").name, "two-cpus");
+        assert_eq!(Setup::of("agreement::go_quota").name, "counted");
         assert_eq!(Setup::of("causes::confusion").name, "two-cpus");
         assert_eq!(Setup::of("throttle::stall").name, "counted");
         assert_eq!(Setup::of("input::lockdown").name, "lockdown");

@@ -71,6 +71,9 @@ pub struct TuningArgs {
     /// Most threads with state at a time.
     #[arg(long, value_name = "N", hide = true, default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
     pub max_threads: u32,
+    /// Most run queues of groups out of quota that are kept.
+    #[arg(long, value_name = "N", hide = true, default_value_t = gohang::probe::RUN_QUEUES, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub max_run_queues: u32,
     /// Read the kernel's type information from here.
     #[arg(long, value_name = "PATH", hide = true)]
     pub btf: Option<PathBuf>,

@@ -51,6 +51,7 @@ impl Plan {
         let load = LoadOptions {
             ring_bytes: args.tuning.ring_bytes,
             max_threads: args.tuning.max_threads,
+            max_run_queues: args.tuning.max_run_queues,
             btf: args.tuning.btf.unwrap_or_else(|| VMLINUX.into()),
             throttle: args.tuning.throttle_source,
             queue_hooks: !args.tuning.no_queue_hooks,

@@ -20,7 +20,7 @@ pub struct GroupForm {
     pub path: Option<String>,
 }
 
-/// Totals of ended processes.
+/// Totals of ended processes and removed groups.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EndedForm(#[serde(with = "snapshot")] pub Snapshot);
 

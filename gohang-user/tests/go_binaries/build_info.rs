@@ -1,18 +1,22 @@
-//! Real Go programs, built by whatever Go is installed.
-//!
-//! `GOHANG_TEST_GO` may name several `go` commands, separated like `PATH`.
+//! Programs and libraries, on disk and running.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use gohang::golang::{Arch, GoProgram, Inspector, inspect_image};
+use gohang::golang::{
+    Arch, Elf, FileImage, GoProgram, Inspector, Probe, RuntimeFunctions, Symbols, inspect_image,
+};
 use gohang::process::ProcRoot;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-const PLAIN: &str = "package main\nfunc main() { println(\"ready\"); select {} }\n";
+use super::toolchain::{Options, Toolchain, have, toolchains};
+
+// A lone goroutine that waits for nothing would be a deadlock, and end the program.
+const PLAIN: &str = "package main\nimport \"time\"\n\
+    func main() { println(\"ready\"); time.Sleep(time.Hour) }\n";
 const CGO: &str = "package main\n// static int one(void) { return 1; }\nimport \"C\"\n\
     func main() { println(\"ready\", C.one()); select {} }\n";
 const SHARED: &str = "package main\nimport \"C\"\n//export Ready\nfunc Ready() { println(\"ready\") }\n\
@@ -20,69 +24,22 @@ const SHARED: &str = "package main\nimport \"C\"\n//export Ready\nfunc Ready() {
 const HOST: &str = "void Ready(void);\n#include <unistd.h>\n\
     int main(void) { Ready(); pause(); return 0; }\n";
 
-/// A `go` command and its version.
-struct Toolchain {
-    command: PathBuf,
-    version: String,
-}
-
-/// The toolchains to test with; says so when there is none.
-fn toolchains() -> Vec<Toolchain> {
-    let named = std::env::var_os("GOHANG_TEST_GO").unwrap_or_else(|| "go".into());
-    let found: Vec<_> = std::env::split_paths(&named)
-        .filter_map(|command| {
-            let output = Command::new(&command)
-                .args(["env", "GOVERSION"])
-                .output()
-                .ok()?;
-            let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-            version
-                .starts_with("go1.")
-                .then_some(Toolchain { command, version })
-        })
-        .collect();
-    if found.is_empty() {
-        println!("skipped: no Go toolchain (put go on PATH or set GOHANG_TEST_GO)");
-    }
-    found
-}
-
-fn have_cc() -> bool {
-    let found = Command::new("cc").arg("--version").output().is_ok();
-    if !found {
-        println!("skipped: cgo programs, as there is no C compiler (cc)");
-    }
-    found
-}
-
 impl Toolchain {
     /// Builds `source` with `args` as `dir/name`.
-    fn build(&self, dir: &Path, name: &str, source: &str, cgo: bool, args: &[&str]) -> PathBuf {
-        let module = dir.join(format!("{name}.d"));
-        fs::create_dir(&module).unwrap();
-        fs::write(
-            module.join("go.mod"),
-            "module example.org/gohang\n\ngo 1.20\n",
-        )
-        .unwrap();
-        fs::write(module.join("main.go"), source).unwrap();
-        let out = dir.join(name);
-        let built = Command::new(&self.command)
-            .args(["build", "-p=2", "-o"])
-            .arg(&out)
-            .args(args)
-            .env("CGO_ENABLED", if cgo { "1" } else { "0" })
-            .env("GOTOOLCHAIN", "local")
-            .env_remove("GOFLAGS")
-            .current_dir(&module)
-            .output()
-            .unwrap();
-        assert!(
-            built.status.success(),
-            "{}",
-            String::from_utf8_lossy(&built.stderr)
-        );
-        out
+    fn build_with(
+        &self,
+        dir: &Path,
+        name: &str,
+        source: &str,
+        cgo: bool,
+        args: &[&str],
+    ) -> PathBuf {
+        let options = Options {
+            cgo,
+            args,
+            ..Options::default()
+        };
+        self.build(dir, name, source, options)
     }
 
     fn check(&self, program: &GoProgram) {
@@ -133,10 +90,12 @@ fn inspect(path: &Path) -> GoProgram {
 fn programs_of_every_build_mode() {
     for go in toolchains() {
         let dir = tempfile::tempdir().unwrap();
-        let plain = inspect(&go.build(dir.path(), "plain", PLAIN, false, &[]));
+        let plain = inspect(&go.build_with(dir.path(), "plain", PLAIN, false, &[]));
         go.check(&plain);
         assert_eq!(plain.build.info.cgo(), Some(false));
-        assert_eq!(plain.build.info.build_mode(), Some("exe"));
+        // Recorded since 1.20.
+        let modes = plain.build.version.at_least(20);
+        assert_eq!(plain.build.info.build_mode(), modes.then_some("exe"));
         assert_eq!(plain.build.info.path.as_deref(), Some("example.org/gohang"));
         assert!(!plain.stripped && !plain.position_independent);
         if plain.build.version.at_least(25) {
@@ -147,21 +106,21 @@ fn programs_of_every_build_mode() {
             );
         }
         let stripped =
-            inspect(&go.build(dir.path(), "stripped", PLAIN, false, &["-ldflags=-s -w"]));
+            inspect(&go.build_with(dir.path(), "stripped", PLAIN, false, &["-ldflags=-s -w"]));
         go.check(&stripped);
         assert!(stripped.stripped);
         assert_eq!(stripped.build.info.setting("-ldflags"), Some("-s -w"));
-        let pie = inspect(&go.build(dir.path(), "pie", PLAIN, false, &["-buildmode=pie"]));
+        let pie = inspect(&go.build_with(dir.path(), "pie", PLAIN, false, &["-buildmode=pie"]));
         go.check(&pie);
         assert!(pie.position_independent);
-        if !have_cc() {
+        if !have("cc") {
             continue;
         }
         for (name, args) in [
             ("cgo", &[][..]),
             ("cgo-pie", &["-buildmode=pie", "-ldflags=-s"]),
         ] {
-            let cgo = inspect(&go.build(dir.path(), name, CGO, true, args));
+            let cgo = inspect(&go.build_with(dir.path(), name, CGO, true, args));
             go.check(&cgo);
             assert_eq!(cgo.build.info.cgo(), Some(true));
             assert_eq!(cgo.position_independent, name == "cgo-pie");
@@ -173,7 +132,7 @@ fn programs_of_every_build_mode() {
 fn running_and_deleted_programs() {
     for go in toolchains() {
         let dir = tempfile::tempdir().unwrap();
-        let exe = go.build(dir.path(), "plain", PLAIN, false, &["-ldflags=-s -w"]);
+        let exe = go.build_with(dir.path(), "plain", PLAIN, false, &["-ldflags=-s -w"]);
         let inspector = Inspector::new(ProcRoot::default());
         let first = Running::start(&mut Command::new(&exe));
         let second = Running::start(&mut Command::new(&exe));
@@ -182,7 +141,7 @@ fn running_and_deleted_programs() {
             let found = inspector
                 .inspect(process.0.id())
                 .unwrap()
-                .expect("a Go program");
+                .unwrap_or_else(|| panic!("{}: no Go program", go.version));
             go.check(&found.program);
             assert_eq!(found.library, None);
             let status = ProcRoot::default().status(process.0.id()).unwrap();
@@ -195,18 +154,23 @@ fn running_and_deleted_programs() {
 
 #[test]
 fn a_go_library_in_a_c_program() {
-    if !have_cc() {
+    if !have("cc") {
         return;
     }
     for go in toolchains() {
         let dir = tempfile::tempdir().unwrap();
-        let library = go.build(
+        let library = go.build_with(
             dir.path(),
             "libready.so",
             SHARED,
             true,
             &["-buildmode=c-shared"],
         );
+        let elf = Elf::parse(FileImage::new(File::open(&library).unwrap()).unwrap()).unwrap();
+        let symbols = Symbols::open(elf).unwrap();
+        let functions = RuntimeFunctions::find(&symbols).unwrap();
+        let points = functions.attach_points(&symbols);
+        assert_eq!(points.len(), Probe::ALL.len(), "{}", go.version);
         fs::write(dir.path().join("host.c"), HOST).unwrap();
         let host = dir.path().join("host");
         let built = Command::new("cc")
@@ -224,7 +188,11 @@ fn a_go_library_in_a_c_program() {
         let found = inspector.inspect(pid).unwrap().expect("a Go library");
         go.check(&found.program);
         assert_eq!(found.library.as_deref(), Some(library.as_path()));
-        assert_eq!(found.program.build.info.build_mode(), Some("c-shared"));
+        let modes = found.program.build.version.at_least(20);
+        assert_eq!(
+            found.program.build.info.build_mode(),
+            modes.then_some("c-shared")
+        );
     }
 }
 
@@ -232,7 +200,7 @@ fn a_go_library_in_a_c_program() {
 fn damaged_programs_never_panic_nor_lie() {
     for go in toolchains() {
         let dir = tempfile::tempdir().unwrap();
-        let exe = go.build(
+        let exe = go.build_with(
             dir.path(),
             "pie",
             PLAIN,
