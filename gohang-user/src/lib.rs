@@ -14,6 +14,7 @@ pub mod compare;
 pub mod demo;
 pub mod doctor;
 pub mod event;
+pub mod gate;
 pub mod golang;
 pub mod privilege;
 pub mod probe;

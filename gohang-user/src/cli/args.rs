@@ -38,6 +38,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Put two JSON reports side by side.
     Compare(CompareArgs),
+    /// Say what an alert rule means, how it is detected and what to do.
+    Explain(ExplainArgs),
     /// Print shell completions, or the man page.
     Completions(CompletionsArgs),
     /// Print the version.
@@ -101,6 +103,16 @@ pub struct CompareArgs {
     pub a: PathBuf,
     /// Report of the second run.
     pub b: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of the rule, as alerts give it; without it, all rules.
+    pub rule: Option<String>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]
     pub output: Document,

@@ -8,6 +8,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod exit;
+mod explain;
 mod group;
 mod replay;
 pub mod report;
@@ -42,6 +43,7 @@ pub fn main() -> i32 {
         args::Command::Demo(options) => demo::run(options),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
+        args::Command::Explain(options) => explain::run(options),
         args::Command::Completions(options) => completions::run(options),
         args::Command::Run(options) => return run::run(*options),
         args::Command::Clean => clean::run(),

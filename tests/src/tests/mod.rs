@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod alerts;
 mod boots;
 mod causes;
 mod churn;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Test> {
         boots::tests(),
         run::tests(),
         selection::tests(),
+        alerts::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
