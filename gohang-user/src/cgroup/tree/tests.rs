@@ -177,7 +177,7 @@ fn a_child_of_an_existing_group() {
         .find(|inner| inner.hierarchy == branch.hierarchy)
         .unwrap();
     assert_eq!(child_branch.path.parent(), Some(path.as_path()));
-    let mut child = start_in(&inner, "sleep 1000");
+    let mut child = start_in(&inner, "exec sleep 1000");
     assert_eq!(inner.processes().unwrap(), [child.id()]);
     inner.close(LONG).unwrap();
     assert_eq!(Limits::read(&branch.hierarchy, &path).unwrap(), before);
