@@ -6,7 +6,9 @@
 
 mod buildinfo;
 mod discover;
+pub mod dump;
 mod elf;
+pub mod gotest;
 mod image;
 mod libraries;
 mod modinfo;
