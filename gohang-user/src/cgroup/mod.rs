@@ -11,6 +11,7 @@ mod ids;
 mod layout;
 mod limits;
 mod membership;
+mod memory;
 mod own;
 mod own_group;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use ids::{CgroupIds, id_of};
 pub use layout::{CgroupLayout, Hierarchy, Mode, Version};
 pub use limits::{CpuLimit, GroupLimit, Limits};
 pub use membership::{Member, Membership};
+pub use memory::{MemoryStat, PidsStat, cpuacct_usage_ns};
 pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
 pub use own_group::OwnGroup;
 pub use owner::Owner;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use gohang::cgroup::Weight;
-use gohang::run::{self, FAILED, Limits, Machine, Options, Wanted};
+use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Wanted};
 
 use super::group::group;
+use super::report::args::duration;
 use super::{Failure, exit};
 
 /// `gohang run`.
@@ -19,10 +20,13 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub breaker: BreakerArgs,
 }
 
-const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 125 if \
-    gohang failed, 126 if the command could not be executed, 127 if it was not found.";
+const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
+    hung and was ended, 137 if SIGKILL was needed for that; 125 if gohang failed, 126 if the command \
+    could not be executed, 127 if it was not found.";
 
 /// Limits, in systemd's words.
 #[derive(Debug, Args)]
@@ -60,6 +64,104 @@ pub struct LimitArgs {
     pub in_cgroup: Option<String>,
 }
 
+/// When the command counts as hung. Times are written as 500ms, 30s, 10m.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Breaker")]
+pub struct BreakerArgs {
+    /// End it after this long.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// End it after this long without progress: output, an event of a test, or CPU time with a
+    /// sign of work (reads, writes, new memory, new processes).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub idle_timeout: Option<Duration>,
+    /// End it after this long without progress while it is throttled, near its memory limit,
+    /// refused new tasks, or partly killed for want of memory; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "60s")]
+    pub stall_window: Perhaps,
+    /// Periods out of CPU quota within that time that count as throttled.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub throttled_periods: u64,
+    /// Say so when it is out of quota for more than this part of the time ...
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "50%")]
+    pub throttled_share: f64,
+    /// ... within this long.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub throttled_for: Duration,
+    /// Part of its memory limit from which on it is near it.
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "80%")]
+    pub memory_share: f64,
+    /// CPU time from which on it can be progress, as a part of one CPU (at most a fifth of the
+    /// quota is asked for).
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "1%")]
+    pub useful_cpu: f64,
+    /// Say so when there has been no progress for this long; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "60s")]
+    pub slow_after: Perhaps,
+    /// How often it is looked.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "500ms")]
+    pub sample_every: Duration,
+    /// How long Go programs (the test binaries, not go itself) may take to print their
+    /// goroutines, at SIGQUIT, before anything is ended; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "10s")]
+    pub dump_time: Perhaps,
+    /// How long it may take to end after SIGTERM, before SIGKILL.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub grace: Duration,
+    /// The limit of the CI job, to warn of limits that come too late (GitLab and Buildkite tell
+    /// it by themselves).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub job_limit: Option<Duration>,
+    /// Exit with the command's own status even if it hung.
+    #[arg(long)]
+    pub preserve_status: bool,
+    /// Do not look at what the command prints: standard streams that are pipes go past gohang
+    /// too, and tests are not known by name.
+    #[arg(long)]
+    pub no_observe: bool,
+}
+
+/// A time, or never.
+#[derive(Debug, Clone, Copy)]
+pub struct Perhaps(Option<Duration>);
+
+fn perhaps(text: &str) -> Result<Perhaps, String> {
+    if text == "never" {
+        return Ok(Perhaps(None));
+    }
+    duration(text).map(|time| Perhaps(Some(time)))
+}
+
+/// A part of a whole.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|text| text.trim().parse::<f64>().ok());
+    let share = number.map(|percent| percent / 100.0);
+    share
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| "give per cent, as 80%".to_owned())
+}
+
+impl BreakerArgs {
+    fn breaker(&self) -> Breaker {
+        Breaker {
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            stall_window: self.stall_window.0,
+            throttled_periods: self.throttled_periods,
+            throttled_share: self.throttled_share,
+            throttled_for: self.throttled_for,
+            memory_share: self.memory_share,
+            useful_cpu: self.useful_cpu,
+            slow_after: self.slow_after.0,
+            sample_every: self.sample_every,
+            dump_time: self.dump_time.0,
+            grace: self.grace,
+        }
+    }
+}
+
 /// A limit that may be none.
 #[derive(Debug, Clone, Copy)]
 pub struct Infinite(Option<u64>);
@@ -82,9 +184,10 @@ fn machine() -> Machine {
 
 /// Runs the command and gives its exit code.
 pub(super) fn run(arguments: RunArgs) -> i32 {
+    let preserve_status = arguments.breaker.preserve_status;
     let outcome = plan(arguments).and_then(|options| Ok(run::run(&options)?));
     match outcome {
-        Ok(outcome) => outcome.exit_code(false),
+        Ok(outcome) => outcome.exit_code(preserve_status),
         Err(failure) => {
             let code = failure.error.downcast_ref::<run::RunError>();
             let code = code.map_or(FAILED, run::RunError::exit_code);
@@ -95,7 +198,11 @@ pub(super) fn run(arguments: RunArgs) -> i32 {
 }
 
 fn plan(arguments: RunArgs) -> Result<Options, Failure> {
-    let RunArgs { limits, command } = arguments;
+    let RunArgs {
+        command,
+        limits,
+        breaker,
+    } = arguments;
     let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
     let require_limits = limits.require_limits;
     Ok(Options {
@@ -105,6 +212,9 @@ fn plan(arguments: RunArgs) -> Result<Options, Failure> {
             inside,
             require_limits,
         },
+        breaker: breaker.breaker(),
+        job_limit: breaker.job_limit,
+        observe: !breaker.no_observe,
     })
 }
 

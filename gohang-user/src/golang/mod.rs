@@ -6,12 +6,14 @@
 
 mod buildinfo;
 mod discover;
+pub mod dump;
 mod dwarf;
 #[cfg(test)]
 mod dwarf_tests;
 mod elf;
 mod functions;
 mod godebug;
+pub mod gotest;
 mod image;
 mod layout;
 mod layout_table;

@@ -4,6 +4,7 @@
 //! of fixtures. Processes end at any moment; that is the ordinary value
 //! [`ProcError::Gone`], never a panic.
 
+mod activity;
 mod counter;
 mod cpu;
 mod error;
@@ -13,6 +14,7 @@ mod root;
 mod stat;
 mod status;
 
+pub use activity::Activity;
 pub use counter::{WentBack, growth};
 pub use cpu::CpuTimes;
 pub use error::ProcError;

@@ -26,6 +26,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "signals" => signals::count(&o),
         "stubborn" => signals::stubborn(),
         "line" => line(),
+        "print" => print(&o),
         "spin" => load::spin(&o),
         "eat" => load::eat(&o),
         "daemon" => load::daemon(&o),
@@ -75,6 +76,22 @@ fn stream(o: &Options) -> Result<()> {
         piece += 1;
     }
     std::process::exit(o.get("code", 0)?)
+}
+
+/// Prints `n=` lines, one every `ms=`, and uses no more CPU time than that takes; with `spin=1`
+/// it spins meanwhile.
+fn print(o: &Options) -> Result<()> {
+    let (lines, pause) = (o.need::<u64>("n")?, o.need::<u64>("ms")? * 1_000_000);
+    let spin = o.get("spin", 0)? != 0;
+    for line in 0..lines {
+        say(&format!("line {line}"))?;
+        let until = sys::mono_ns() + pause;
+        while spin && sys::mono_ns() < until {
+            std::hint::spin_loop();
+        }
+        sys::sleep_until_ns(until);
+    }
+    Ok(())
 }
 
 /// Copies standard input to standard output.

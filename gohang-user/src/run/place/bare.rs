@@ -91,6 +91,10 @@ impl Place for Bare {
         &[]
     }
 
+    fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {
+        Ok(false)
+    }
+
     fn kill(&mut self, timeout: Duration) -> Result<(), PlaceError> {
         let end = Instant::now() + timeout;
         loop {

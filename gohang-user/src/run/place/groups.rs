@@ -92,6 +92,10 @@ impl Place for Groups {
         self.tree.branches()
     }
 
+    fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {
+        Ok(self.tree.lift_cpu_quota()?)
+    }
+
     fn kill(&mut self, timeout: Duration) -> Result<(), PlaceError> {
         Ok(self.tree.kill(timeout)?)
     }

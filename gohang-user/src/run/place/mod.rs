@@ -53,6 +53,9 @@ pub(super) trait Place {
     /// The control groups to measure; none where there are none.
     fn groups(&self) -> &[Branch];
 
+    /// Takes the CPU quota away that was set here; whether there was one.
+    fn lift_cpu_quota(&self) -> Result<bool, PlaceError>;
+
     /// Ends everything there by SIGKILL and waits until it has.
     fn kill(&mut self, timeout: Duration) -> Result<(), PlaceError>;
 

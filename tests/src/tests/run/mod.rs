@@ -1,6 +1,8 @@
 //! `gohang run`: real commands, bare and under it.
 
+mod breaker;
 mod contract;
+mod go_test;
 mod leftovers;
 mod limits;
 mod signals;
@@ -14,6 +16,8 @@ pub fn tests() -> Vec<Test> {
         signals::tests(),
         limits::tests(),
         leftovers::tests(),
+        breaker::tests(),
+        go_test::tests(),
     ]
     .into_iter()
     .flatten()
