@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod btf;
 mod compare;
 #[cfg(test)]
 mod compare_tests;

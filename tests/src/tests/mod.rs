@@ -7,6 +7,7 @@ mod boots;
 mod causes;
 mod churn;
 mod components;
+mod cost;
 mod input;
 mod ladder;
 mod life;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         ladder::tests(),
         throttle::tests(),
         churn::tests(),
+        cost::tests(),
         recording::tests(),
         storm::tests(),
         life::tests(),
