@@ -5,13 +5,14 @@ use anyhow::{Result, bail};
 /// The tests of the short form, which CI runs: every step of the ladder, every component
 /// and every cause once, in what emulated processors can do in three minutes a kernel. The
 /// long form runs all of them.
-const SHORT: [&str; 10] = [
+const SHORT: [&str; 11] = [
     "reference::control",
     "input::unknown_pid",
     "agreement::plain",
     "agreement::quota_sender_outside",
     "agreement::exec",
     "agreement::dying",
+    "agreement::go_quota",
     "components::throttled",
     "causes::confusion",
     "throttle::stall",
