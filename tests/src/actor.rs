@@ -1,7 +1,6 @@
 //! Starts targets, senders and tracers: this binary again, in another mode.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,12 +26,7 @@ impl Actor {
     pub fn spawn(command: &mut Command, group: Option<&Group>) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(group) = group {
-            let procs = std::fs::OpenOptions::new()
-                .write(true)
-                .open(group.procs())?;
-            let join = move || std::io::Write::write_all(&mut &procs, b"0");
-            // SAFETY: one write to an open descriptor between fork and exec.
-            unsafe { command.pre_exec(join) };
+            group.admit(command)?;
         }
         let what = format!("{command:?}");
         let mut child = command

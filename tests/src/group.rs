@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -245,6 +247,18 @@ impl Group {
     /// The file and the kernel's error.
     pub fn add(&self, pid: i32) -> Result<()> {
         self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Lets a command run in the group from its first instruction on.
+    ///
+    /// # Errors
+    /// When its file cannot be opened.
+    pub fn admit(&self, command: &mut Command) -> Result<()> {
+        let procs = std::fs::OpenOptions::new().write(true).open(self.procs())?;
+        let join = move || std::io::Write::write_all(&mut &procs, b"0");
+        // SAFETY: one write to an open descriptor between fork and exec.
+        unsafe { command.pre_exec(join) };
+        Ok(())
     }
 
     /// The file to which a process writes `0` to join.

@@ -45,6 +45,17 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Makes sure that it ended well.
+    ///
+    /// # Errors
+    /// How it ended, and its standard error.
+    pub fn expect_success(&self) -> Result<()> {
+        if !self.status.success() {
+            bail!("{}: {}", self.status, self.stderr_line());
+        }
+        Ok(())
+    }
+
     /// Standard error in one line for a message.
     pub fn stderr_line(&self) -> String {
         self.stderr.trim().replace('\n', " | ")

@@ -88,12 +88,7 @@ impl Traced {
         let Self { gohang, targets } = self;
         gohang.signal(libc::SIGINT)?;
         let end = gohang.wait(LIMIT)?;
-        ensure!(
-            end.status.success(),
-            "{}: {}",
-            end.status,
-            end.stderr_line()
-        );
+        end.expect_success()?;
         let document: Value = serde_json::from_slice(&end.stdout).context("not one document")?;
         let (mut stalls, mut spans) = (0, 0);
         for (target, truth) in targets.iter().zip(truths) {

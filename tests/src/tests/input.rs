@@ -393,12 +393,7 @@ fn duration_and_end(settings: &Settings, report: &mut Report) -> Result<()> {
     let end = gohang.wait(LIMIT)?;
     let took_ms = (crate::sys::mono_ns() - from) / 1_000_000;
     report.note(format!("-d 700ms took {took_ms} ms from the line on"));
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     ensure!((690..2_000).contains(&took_ms), "700 ms took {took_ms} ms");
     let document: serde_json::Value = serde_json::from_slice(&end.stdout)?;
     ensure!(document["schema_version"].is_u64(), "no schema_version");
@@ -432,12 +427,7 @@ fn target_ends(settings: &Settings, report: &mut Report) -> Result<()> {
     pause_ms(200);
     target.finish()?;
     let end = gohang.wait(LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let stream = Stream::parse(&end.stdout)?;
     report.note(format!("{} episodes", stream.lines.len()));
     ensure!(

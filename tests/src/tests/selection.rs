@@ -35,12 +35,7 @@ fn traced(settings: &Settings, select: &[&str]) -> Result<BTreeSet<i64>> {
     let mut args = vec!["trace", "--non-go", "-o", "json", "-d", "300ms"];
     args.extend(select);
     let end = run(settings.gohang()?, &args, LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let report: Value = serde_json::from_slice(&end.stdout).context("not one JSON document")?;
     let processes = report["processes"].as_array().context("no processes")?;
     Ok(processes

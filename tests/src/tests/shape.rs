@@ -56,12 +56,7 @@ fn limits(settings: &Settings, report: &mut Report) -> Result<()> {
     wait_senders(senders)?;
     gohang.signal(libc::SIGINT)?;
     let end = gohang.wait(LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let document: Value = serde_json::from_slice(&end.stdout).context("not one document")?;
 
     let (own, parent, child) = (path_of(&own, 1), path_of(&parent, 1), path_of(&child, 2));

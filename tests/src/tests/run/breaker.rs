@@ -293,12 +293,7 @@ fn slow_and_healthy(settings: &Settings, report: &mut Report) -> Result<()> {
     ];
     let end = wrapped::run(settings, &options, &command)?;
     report.note(end.stderr_line());
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     ensure!(
         end.stderr
             .contains("slow: in the last 3 s it was out of CPU quota"),
@@ -337,12 +332,7 @@ fn out_of_memory(settings: &Settings, report: &mut Report) -> Result<()> {
         &much,
     )?;
     report.note(end.stderr_line());
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     ensure!(
         end.stderr.contains("of memory are in use"),
         "{}",

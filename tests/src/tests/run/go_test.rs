@@ -203,12 +203,7 @@ fn go_test_is_slow(settings: &Settings, report: &mut Report) -> Result<()> {
     let options = ["--idle-timeout", "4s", "--slow-after", "1s"];
     let end = package.test(settings, &options, &["-v", "-run", "TestHang"], "slow")?;
     report.note(end.stderr_line());
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let mut bare = Command::new(package.root.join("bin/go"));
     bare.args(["test", "-count=1", "-v", "-run", "TestFine"]);
     let want = package

@@ -109,12 +109,7 @@ fn killed_then_clean(settings: &Settings, report: &mut Report) -> Result<()> {
     let end = product::run(gohang, &["clean"], LIMIT)?;
     let text = String::from_utf8_lossy(&end.stdout).into_owned();
     report.note(text.trim().replace('\n', " | "));
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     ensure!(text.contains("gone now"), "{text}");
     ensure!(
         !daemons.iter().any(|&pid| is_alive(pid)),

@@ -129,12 +129,7 @@ fn memory_max(settings: &Settings, report: &mut Report) -> Result<()> {
     if end.stderr.contains("memory controller is not at hand") {
         return Err(skip("the memory controller is not at hand"));
     }
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let too_much = command("eat", &["mib=200", "ms=3000"])?;
     let end = wrapped::run(settings, &["--memory-max", "64M"], &too_much)?;
     report.note(format!(
@@ -278,12 +273,7 @@ fn in_cgroup(settings: &Settings, report: &mut Report) -> Result<()> {
     let path = group.path().display().to_string();
     let command = command("spin", &["ms=1500"])?;
     let end = wrapped::run(settings, &["--in-cgroup", &path], &command)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let text = String::from_utf8_lossy(&end.stdout).into_owned();
     let used = number(&text, "used ")?;
     report.note(format!(
@@ -305,16 +295,9 @@ fn stays_within_limits(settings: &Settings, report: &mut Report) -> Result<()> {
     let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
     let command = command("spin", &["ms=1500"])?;
     let mut wrapped_command = wrapped(settings, &[], &command)?;
-    let procs = fs::OpenOptions::new().write(true).open(group.procs())?;
-    // SAFETY: one write to an open descriptor between fork and exec.
-    unsafe { wrapped_command.pre_exec(move || std::io::Write::write_all(&mut &procs, b"0")) };
+    group.admit(&mut wrapped_command)?;
     let end = Gohang::spawn_command(&mut wrapped_command)?.wait(LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let used = number(&String::from_utf8_lossy(&end.stdout), "used ")?;
     report.note(format!("{used} ns of 1.5 s at 20 %"));
     ensure!(used < 450_000_000, "it used {used} ns");
@@ -405,16 +388,9 @@ fn delegated(settings: &Settings, report: &mut Report) -> Result<()> {
         .current_dir("/")
         .uid(NOBODY)
         .gid(NOBODY);
-    let procs = fs::OpenOptions::new().write(true).open(inner.procs())?;
-    // SAFETY: one write to an open descriptor between fork and exec.
-    unsafe { wrapped_command.pre_exec(move || std::io::Write::write_all(&mut &procs, b"0")) };
+    inner.admit(&mut wrapped_command)?;
     let end = Gohang::spawn_command(&mut wrapped_command)?.wait(LIMIT)?;
-    ensure!(
-        end.status.success(),
-        "{}: {}",
-        end.status,
-        end.stderr_line()
-    );
+    end.expect_success()?;
     let used = number(&String::from_utf8_lossy(&end.stdout), "used ")?;
     report.note(format!("{used} ns of 1.5 s at 20 %; {}", end.stderr_line()));
     ensure!(used < 450_000_000, "it used {used} ns");
