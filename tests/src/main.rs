@@ -7,6 +7,7 @@
 mod actor;
 mod bpf;
 mod btf;
+mod btf_kinds;
 mod command;
 mod compare;
 #[cfg(test)]
