@@ -26,10 +26,10 @@ pub(super) fn told<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         .clone()
         .filter(|goroutine| goroutine.unavailable)
         .count();
-    if stuck > 0 {
-        lines.push(format!(
-            "{stuck} goroutines did not stop when they were asked to"
-        ));
+    match stuck {
+        0 => {}
+        1 => lines.push("a goroutine did not stop when asked to".to_owned()),
+        many => lines.push(format!("{many} goroutines did not stop when asked to")),
     }
     let count = all.filter(|goroutine| !goroutine.is_of_runtime()).count();
     lines.push(format!("{count} goroutines in all"));
