@@ -10,6 +10,7 @@ mod components;
 mod input;
 mod ladder;
 mod life;
+mod names;
 mod recording;
 mod reference;
 mod selection;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Test> {
         agreement_fates::tests(),
         agreement_go::tests(),
         agreement::total(),
+        names::tests(),
         components::tests(),
         causes::tests(),
         ladder::tests(),
