@@ -120,6 +120,20 @@ impl Account {
         self.add(rest & keep, length - out);
         too_long as u32 * anomaly::OUT_TOO_LONG
     }
+
+    /// Adds time before `interval` of which nothing is known any more: it counts like that.
+    #[inline(always)]
+    fn add_forgotten(&mut self, length: u64, blocked: u8, interval: &Interval) {
+        let state = u64::from(reload(&interval.state));
+        let rest = if state == u64::from(state::PARKED) {
+            Component::RunQueue as u64
+        } else {
+            state
+        };
+        let masked = u64::from(blocked & !reload(&interval.own_handler) & 1);
+        self.add(rest & masked.wrapping_sub(1), length);
+        self.estimate = 1;
+    }
 }
 
 /// Adds an interval to the account of an episode that is pending since
@@ -138,8 +152,12 @@ pub(crate) fn absorb(
     if reload(&account.sent_ns) != sent_ns {
         account.begin(sent_ns);
         if sent_ns < reload(&interval.start_ns) {
-            bits = (sent_ns < reload(&previous.start_ns)) as u32 * anomaly::LATE_GENERATE;
             let blocked = blocked_at_send.unwrap_or(reload(&previous.blocked));
+            let start_ns = reload(&previous.start_ns);
+            if sent_ns < start_ns {
+                bits = anomaly::LATE_GENERATE;
+                account.add_forgotten(start_ns - sent_ns, blocked, previous);
+            }
             // What the queue did between the send and the end of that interval
             // is not known any more: at most all of it.
             let left = reload(&previous.end_ns).wrapping_sub(sent_ns);

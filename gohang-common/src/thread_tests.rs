@@ -274,6 +274,16 @@ fn a_send_seen_too_late_is_reported() {
     send(&mut t, 150, false);
     t.deliver(350, false, NONE);
     assert_eq!(t.anomalies, anomaly::LATE_GENERATE);
+    // What is not remembered counts like the wait after it; the sum holds.
+    assert_eq!(
+        parts(&t),
+        Sums {
+            running: 50,
+            runqueue: 150,
+            ..Sums::default()
+        }
+    );
+    assert_eq!(t.private_account.estimate, 1);
 }
 
 #[test]

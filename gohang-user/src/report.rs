@@ -50,6 +50,9 @@ pub struct Report {
     pub cgroups: Vec<Cgroup>,
     /// Alerts, most important first.
     pub alerts: Vec<Alert>,
+    /// What `--fail-on` asked for, in that order.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
 }
 
 /// A moment on both clocks.
@@ -443,4 +446,35 @@ pub struct Alert {
     pub evidence: BTreeMap<String, serde_json::Value>,
     /// What to do.
     pub advice: String,
+}
+
+/// A gate (`--fail-on`) and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Gate {
+    /// As it was given.
+    pub expr: String,
+    /// Some process fails it, and so the run.
+    pub failed: bool,
+    /// Processes that it could be held against: for a comparison, those that
+    /// have the figure.
+    pub checked: u64,
+    /// Processes that fail it, the worst first.
+    pub violations: Vec<Violation>,
+}
+
+/// A process that fails a gate, and with what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Violation {
+    /// Process.
+    pub pid: u32,
+    /// Its name, escaped.
+    pub comm: String,
+    /// Its figure, if that is a duration.
+    pub value_ns: Option<u64>,
+    /// Its figure, if that is a number; of a rule, how often it was raised.
+    pub value_count: Option<u64>,
+    /// Its figure, if that is a share, 0 to 1.
+    pub value_share: Option<f64>,
+    /// Of a rule, the worst severity raised.
+    pub severity: Option<Severity>,
 }

@@ -5,6 +5,7 @@
 
 use schemars::{Schema, schema_for};
 
+use crate::alert::Explanations;
 use crate::compare::Comparison;
 use crate::demo::Demo;
 use crate::doctor::Doctor;
@@ -22,7 +23,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 5] = [
+pub const PUBLISHED: [Published; 6] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -47,6 +48,11 @@ pub const PUBLISHED: [Published; 5] = [
         file: "doctor.schema.json",
         title: "gohang doctor -o json",
         generate: || schema_for!(Doctor),
+    },
+    Published {
+        file: "explain.schema.json",
+        title: "gohang explain -o json",
+        generate: || schema_for!(Explanations),
     },
 ];
 

@@ -230,3 +230,103 @@ fn a_damaged_one_says_where() {
     );
     assert!(stdout.contains("stall (pid"), "{stdout}");
 }
+
+/// What a gate's entry in the document says.
+fn gates(stdout: &str) -> Vec<(bool, u64, Value)> {
+    document(stdout)["gates"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|gate| {
+            (
+                gate["failed"].as_bool().expect("a bool"),
+                gate["checked"].as_u64().expect("a number"),
+                gate["violations"].clone(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn gates_decide_the_exit_code_and_are_told() {
+    let live = live();
+    let process = &live["processes"][0];
+    let p99 = process["delivery"]["p99_ns"].as_u64().expect("a number");
+    let stalls = process["stall"]["count"].as_u64().expect("a number");
+    assert!(stalls > 0 && p99 > 1000);
+    let rec = data("stall.rec");
+    // None of them fails: at its very limit, a figure is not beyond it.
+    let equal = format!("delivery.p99>{p99}ns");
+    let fine = ["-o", "json", "--fail-on", &equal, "--fail-on", "masked"];
+    let (code, stdout, stderr) = replay(&rec, &fine);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!stderr.contains("gate"), "{stderr}");
+    assert_eq!(
+        gates(&stdout),
+        vec![(false, 1, Value::Array(vec![])); 2],
+        "{stdout}"
+    );
+    // Three of four fail; all of the report is there.
+    let below = format!("delivery.p99>={p99}ns");
+    let failing = [
+        "-o",
+        "json",
+        "--threshold",
+        "1us",
+        "--fail-on",
+        &below,
+        "--fail-on",
+        "slow-delivery:warning",
+        "--fail-on",
+        "stall.count<1",
+        "--fail-on",
+        "stall.share>1%",
+    ];
+    let (code, stdout, stderr) = replay(&rec, &failing);
+    assert_eq!(code, 1, "{stderr}");
+    let got = gates(&stdout);
+    let failed: Vec<bool> = got.iter().map(|gate| gate.0).collect();
+    assert_eq!(failed, [true, true, false, true]);
+    assert_eq!(got[0].2[0]["value_ns"], p99);
+    assert_eq!(got[0].2[0]["pid"], process["pid"]);
+    assert_eq!(got[1].2[0]["severity"], "warning");
+    assert_eq!(document(&stdout)["processes"], live["processes"]);
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| line.starts_with("gohang: gate failed: "))
+        .collect();
+    assert_eq!(lines.len(), 3, "{stderr}");
+    let pid = process["pid"].to_string();
+    for (line, expr) in
+        lines
+            .iter()
+            .zip([below.as_str(), "slow-delivery:warning", "stall.share>1%"])
+    {
+        assert!(
+            line.contains(&format!("{expr}: process {pid} (stall) ")),
+            "{line}"
+        );
+    }
+    // Whatever the form.
+    for form in ["text", "jsonl"] {
+        let (code, _, stderr) = replay(&rec, &["-o", form, "--fail-on", "stall.count>0"]);
+        assert_eq!(code, 1, "{stderr}");
+        assert!(
+            stderr.contains(&format!("(stall) has {stalls}\n")),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_gate_that_makes_no_sense_is_wrong_usage() {
+    for (expr, word) in [
+        ("nonsense", "slow-delivery"),
+        ("delivery.p98>1ms", "delivery.{"),
+        ("delivery.p99>5", "with its unit"),
+    ] {
+        let (code, stdout, stderr) = replay(&data("stall.rec"), &["--fail-on", expr]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains(word) && stderr.contains(expr), "{stderr}");
+    }
+}

@@ -131,6 +131,15 @@ impl Workload {
     pub fn start(&self, args: &[&str], group: Option<&Group>) -> Result<Actor> {
         Actor::spawn(Command::new(&self.path).args(args), group)
     }
+
+    /// Starts it with this `GODEBUG`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(&self, args: &[&str], godebug: &str) -> Result<Actor> {
+        let mut command = Command::new(&self.path);
+        Actor::spawn(command.args(args).env("GODEBUG", godebug), None)
+    }
 }
 
 impl std::fmt::Display for Workload {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod command;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
@@ -16,6 +17,7 @@ mod estimate;
 mod go;
 mod group;
 mod injector;
+mod jobshell;
 mod label;
 mod options;
 mod page;
@@ -30,7 +32,9 @@ mod stage;
 mod stream;
 mod sys;
 mod target;
+mod terminal;
 mod tests;
+mod wrapped;
 
 use std::process::ExitCode;
 
@@ -77,6 +81,11 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             let (kind, words) = rest.split_first().context("which target?")?;
             target::run(kind, words)?;
         }
+        Some((mode, rest)) if mode == "__command" => {
+            let (kind, words) = rest.split_first().context("which command?")?;
+            command::run(kind, words)?;
+        }
+        Some((mode, rest)) if mode == "__jobshell" => jobshell::run(rest)?,
         Some((mode, rest)) if mode == "__sender" => sender::run(rest)?,
         Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,

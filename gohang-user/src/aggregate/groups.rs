@@ -1,4 +1,4 @@
-//! What the report tells of control groups.
+//! What the report tells of control groups and of processes that are not traced.
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use crate::report::Limit;
 use crate::source::recording::Answers;
 use crate::source::{Enricher, GroupFacts, Recorded};
 
-/// The groups that the report tells of, looked up by the caller.
+/// The groups and senders that the report tells of, looked up by the caller.
 pub trait Groups {
     /// The process's groups as of now; none if it has ended.
     fn of_process(&mut self, pid: u32) -> Option<GroupFacts>;
@@ -14,6 +14,8 @@ pub trait Groups {
     fn by_id(&mut self, id: u64) -> (Option<String>, Option<Limit>);
     /// Path of a group by its kernel id.
     fn path(&mut self, id: u64) -> Option<String>;
+    /// Name of a process that has sent signals, escaped; none if it is not known.
+    fn sender(&mut self, pid: u32) -> Option<String>;
 }
 
 impl Groups for Enricher {
@@ -28,6 +30,10 @@ impl Groups for Enricher {
 
     fn path(&mut self, id: u64) -> Option<String> {
         self.path_by_id(id)
+    }
+
+    fn sender(&mut self, pid: u32) -> Option<String> {
+        Enricher::sender(self, pid)
     }
 }
 
@@ -45,6 +51,10 @@ impl<R: Read> Groups for Recorded<R> {
 
     fn path(&mut self, id: u64) -> Option<String> {
         Recorded::path(self, id).map(str::to_owned)
+    }
+
+    fn sender(&mut self, pid: u32) -> Option<String> {
+        self.answers()?.senders.get(&pid)?.clone()
     }
 }
 
@@ -80,5 +90,11 @@ impl Groups for Remembering<'_> {
 
     fn path(&mut self, id: u64) -> Option<String> {
         self.of.path(id)
+    }
+
+    fn sender(&mut self, pid: u32) -> Option<String> {
+        let name = self.of.sender(pid);
+        self.answers.senders.insert(pid, name.clone());
+        name
     }
 }

@@ -144,6 +144,7 @@ impl Aggregate {
             folded: self.folded,
             cgroups,
             alerts: context.alerts,
+            gates: Vec::new(),
         }
     }
 

@@ -25,6 +25,10 @@ impl Groups for NoGroups {
     fn path(&mut self, _id: u64) -> Option<String> {
         None
     }
+
+    fn sender(&mut self, _pid: u32) -> Option<String> {
+        None
+    }
 }
 
 const ID: ProcessId = ProcessId {

@@ -1,18 +1,32 @@
-//! What was raised: one alert a rule and thread, the worst of its findings,
-//! with a limit on how often it is told.
+//! What was raised: one alert a rule and thread or process, the worst of its
+//! findings, with a limit on how often it is told.
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Rule, Thresholds, rules};
+use super::{Finding, Rule, Scope, Thresholds, rules};
 use crate::event::{Episode, ProcessId};
 use crate::report::Alert;
+use crate::source::{Facts, same_start};
 
 /// An alert is told again only after this long, if it got worse.
 const TELL_EVERY_NS: u64 = 10_000_000_000;
 /// Most alerts that are kept.
 const MAX_ALERTS: usize = 4096;
 
-type Key = (&'static str, ProcessId, u32);
+/// Rule, process, thread if it is about one.
+type Key = (&'static str, ProcessId, Option<u32>);
+
+/// A finding and when it was made.
+struct Sighting {
+    finding: Finding,
+    goid: Option<u64>,
+    /// When what was found began, CLOCK_MONOTONIC ns.
+    since_ns: u64,
+    /// When it was seen.
+    now_ns: u64,
+    /// Seen once and for all; else looked at again while it lasts.
+    is_over: bool,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -55,34 +69,98 @@ impl Book {
     pub fn look(&mut self, episode: &Episode, wall: &dyn Fn(u64) -> String) -> Vec<Raised> {
         let mut raised = Vec::new();
         for index in 0..self.rules.len() {
-            let Some(finding) = self.rules[index].look(episode, &self.thresholds) else {
+            let rule = &mut self.rules[index];
+            let Some(finding) = rule.look(episode, &self.thresholds) else {
                 continue;
             };
-            let key = (self.rules[index].name(), episode.process, episode.tid);
-            if self.note(key, finding, episode) {
+            let (tid, goid) = match rule.scope() {
+                Scope::Thread => (Some(episode.tid), episode.goid),
+                Scope::Process => (None, None),
+            };
+            let key = self.key(index, episode.process, tid);
+            let sighting = Sighting {
+                goid,
+                since_ns: finding.since_ns.unwrap_or(episode.sent_ns),
+                finding,
+                now_ns: episode.end_ns,
+                is_over: episode.outcome.is_delivered(),
+            };
+            if self.note(key, sighting) {
                 raised.push(Raised(alert(&key, &self.entries[&key], wall)));
             }
         }
         raised
     }
 
+    /// Lets every rule look at a process that is traced from here on; as
+    /// [`Book::look`].
+    pub fn found(&mut self, facts: &Facts, wall: &dyn Fn(u64) -> String) -> Vec<Raised> {
+        let process = ProcessId {
+            pid: facts.pid,
+            start_ns: facts.start_ns.unwrap_or(facts.proc_start_ns),
+        };
+        let mut raised = Vec::new();
+        for index in 0..self.rules.len() {
+            let Some(finding) = self.rules[index].found(facts, &self.thresholds) else {
+                continue;
+            };
+            let key = self.key(index, process, None);
+            let sighting = Sighting {
+                goid: None,
+                since_ns: finding.since_ns.unwrap_or(facts.traced_since_ns),
+                finding,
+                now_ns: facts.traced_since_ns,
+                is_over: true,
+            };
+            if self.note(key, sighting) {
+                raised.push(Raised(alert(&key, &self.entries[&key], wall)));
+            }
+        }
+        raised
+    }
+
+    /// The key of a rule's alert: under the process's first known start time,
+    /// which /proc rounds.
+    fn key(&self, rule: usize, process: ProcessId, tid: Option<u32>) -> Key {
+        let key = (self.rules[rule].name(), process, tid);
+        // What is known of threads comes from the kernel, which does not round.
+        if tid.is_some() || self.entries.contains_key(&key) {
+            return key;
+        }
+        let at = |start_ns| ProcessId {
+            start_ns,
+            ..process
+        };
+        self.entries
+            .range((key.0, at(0), None)..=(key.0, at(u64::MAX), None))
+            .map(|(known, _)| *known)
+            .find(|(_, known, _)| same_start(known, process.start_ns))
+            .unwrap_or(key)
+    }
+
     /// Notes a finding; true if it is to be told.
-    fn note(&mut self, key: Key, finding: Finding, episode: &Episode) -> bool {
-        let now = episode.end_ns;
+    fn note(&mut self, key: Key, sighting: Sighting) -> bool {
+        let Sighting {
+            finding,
+            goid,
+            since_ns,
+            now_ns,
+            is_over,
+        } = sighting;
         if let Some(entry) = self.entries.get_mut(&key) {
             // A pending signal is looked at again and again: one finding.
-            if episode.outcome.is_delivered() || entry.since_ns != episode.sent_ns {
+            if is_over || entry.since_ns != since_ns {
                 entry.count += 1;
             }
             let worse = finding.weight > entry.finding.weight;
             if worse {
                 entry.finding = finding;
-                entry.goid = episode.goid;
+                entry.goid = goid;
             }
             let tell = entry.finding.weight > entry.told_weight.saturating_mul(2)
-                && now.saturating_sub(entry.told_ns) >= TELL_EVERY_NS;
+                && now_ns.saturating_sub(entry.told_ns) >= TELL_EVERY_NS;
             if tell {
-                entry.told_ns = now;
+                entry.told_ns = now_ns;
                 entry.told_weight = entry.finding.weight;
             }
             return tell;
@@ -94,10 +172,10 @@ impl Book {
         let told_weight = finding.weight;
         let entry = Entry {
             finding,
-            goid: episode.goid,
-            since_ns: episode.sent_ns,
+            goid,
+            since_ns,
             count: 1,
-            told_ns: now,
+            told_ns: now_ns,
             told_weight,
         };
         self.entries.insert(key, entry);
@@ -106,7 +184,39 @@ impl Book {
 
     /// Drops what was noted of a process that is not traced after all.
     pub fn forget(&mut self, process: ProcessId) {
-        self.entries.retain(|(_, of, _), _| *of != process);
+        self.entries
+            .retain(|(_, of, _), _| of.pid != process.pid || !same_start(of, process.start_ns));
+        for rule in &mut self.rules {
+            // Nobody wants to know.
+            drop(rule.end(Some(process), &self.thresholds));
+        }
+    }
+
+    /// A process has ended at `now_ns`, or, of none, tracing has: its alerts
+    /// stay. Returns what is to be told now.
+    pub fn end(
+        &mut self,
+        process: Option<ProcessId>,
+        now_ns: u64,
+        wall: &dyn Fn(u64) -> String,
+    ) -> Vec<Raised> {
+        let mut raised = Vec::new();
+        for index in 0..self.rules.len() {
+            for (process, finding) in self.rules[index].end(process, &self.thresholds) {
+                let key = self.key(index, process, None);
+                let sighting = Sighting {
+                    goid: None,
+                    since_ns: finding.since_ns.unwrap_or(now_ns),
+                    finding,
+                    now_ns,
+                    is_over: true,
+                };
+                if self.note(key, sighting) {
+                    raised.push(Raised(alert(&key, &self.entries[&key], wall)));
+                }
+            }
+        }
+        raised
     }
 
     /// Everything, most important first.
@@ -128,7 +238,7 @@ fn alert(key: &Key, entry: &Entry, wall: &dyn Fn(u64) -> String) -> Alert {
         rule: (*rule).to_owned(),
         severity: entry.finding.severity,
         pid: process.pid,
-        tid: Some(*tid),
+        tid: *tid,
         goid: entry.goid,
         since_ns: entry.since_ns,
         wall: wall(entry.since_ns),

@@ -2,7 +2,7 @@
 
 use gohang_common::cause::Outcome;
 
-use super::{Finding, Rule, Thresholds};
+use super::{Explanation, Finding, Rule, Thresholds};
 use crate::event::Episode;
 use crate::report::Severity;
 
@@ -14,12 +14,24 @@ impl Rule for Ignored {
         "ignored"
     }
 
-    fn look(&self, episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the kernel dropped a preemption signal because the process ignores SIGURG",
+            meaning: "Go preempts a goroutine that runs without a function call by sending its thread SIGURG. The process has told the kernel to ignore that signal, so no such loop can be preempted: it holds up garbage collection and every goroutine that waits for its processor until it ends by itself.",
+            detection: "the kernel's tracepoint signal_generate says that it ignored a SIGURG for the process",
+            severity: "critical, always",
+            limits: &[],
+            advice: "remove signal.Ignore() without arguments or for SIGURG, and C code that sets SIG_IGN or no handler for it. A SIGURG that the parent ignored or blocked is no reason: Go puts that right at its start.",
+        }
+    }
+
+    fn look(&mut self, episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
         (episode.outcome == Outcome::Ignored).then(|| Finding {
             severity: Severity::Critical,
             headline: "the kernel dropped a preemption signal: the process ignores SIGURG".to_owned(),
             evidence: [("sender_pid".to_owned(), episode.sender_pid.into())].into_iter().collect(),
             advice: "remove signal.Ignore() without arguments or for SIGURG, and C code that sets SIG_IGN or no handler; Go cannot preempt loops without it",
+            since_ns: None,
             weight: 1,
         })
     }

@@ -1,6 +1,7 @@
 //! `masked`: a thread kept SIGURG blocked for longer than the threshold.
 
-use super::{Finding, Rule, Thresholds, components};
+use super::explain::THRESHOLD;
+use super::{Explanation, Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
 use crate::units::duration;
@@ -13,7 +14,18 @@ impl Rule for Masked {
         "masked"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a thread kept SIGURG blocked while a preemption signal was pending",
+            meaning: "The thread's signal mask holds SIGURG back, so the goroutine on it cannot be preempted until the mask changes. The runtime sends no second signal while the first is pending: with a mask that stays, that thread is lost for preemption for good.",
+            detection: "while a signal is pending, the mask is read at its send, at each switch of the thread and at its delivery; a stretch counts as masked if the bit is set at both its ends. The thread's own handler for SIGURG, which masks it too, does not count",
+            severity: "critical, always",
+            limits: &[THRESHOLD],
+            advice: "find the code that blocks signals (sigprocmask or pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
+        }
+    }
+
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         let masked = episode.parts.masked;
         if u128::from(masked) <= thresholds.slow.as_nanos() {
             return None;
@@ -31,6 +43,7 @@ impl Rule for Masked {
             ),
             evidence,
             advice: "find the code that blocks signals (sigprocmask, pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
+            since_ns: None,
             weight: masked,
         })
     }

@@ -1,8 +1,11 @@
 //! Alerts: one file a rule, registered in [`rules`].
 
 mod book;
+mod explain;
 mod ignored;
 mod masked;
+mod preemption_disabled;
+mod signal_storm;
 mod slow_delivery;
 mod undelivered;
 
@@ -10,10 +13,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use book::{Book, Raised};
+pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, explain, names};
 use serde_json::Value;
+pub use signal_storm::name_senders;
 
-use crate::event::Episode;
+use crate::event::{Episode, ProcessId};
 use crate::report::Severity;
+use crate::source::Facts;
 
 /// Limits that rules go by.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +28,8 @@ pub struct Thresholds {
     pub slow: Duration,
     /// A signal pending for longer than this does not arrive.
     pub pending: Duration,
+    /// More sends a second, for each thread that gets any, are a storm.
+    pub storm_rate: u64,
 }
 
 impl Default for Thresholds {
@@ -29,11 +37,12 @@ impl Default for Thresholds {
         Self {
             slow: Duration::from_millis(10),
             pending: Duration::from_secs(1),
+            storm_rate: 1000,
         }
     }
 }
 
-/// What a rule found in one episode.
+/// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// How bad.
@@ -44,17 +53,55 @@ pub struct Finding {
     pub evidence: BTreeMap<String, Value>,
     /// What to do.
     pub advice: &'static str,
+    /// When it began, CLOCK_MONOTONIC ns, if not with what it was found in.
+    pub since_ns: Option<u64>,
     /// Larger is worse: the worst of several findings is shown.
     pub weight: u64,
 }
 
-/// A rule. It looks at one episode at a time, ended or (`pending_at_end`, with
-/// its components so far) still pending.
+/// What an alert is about: there is one of a rule for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A thread.
+    Thread,
+    /// A process, whatever its threads.
+    Process,
+}
+
+/// A rule. It looks at one thing at a time and may keep state.
 pub trait Rule: std::fmt::Debug {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// What it finds.
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding>;
+
+    /// What it is, for `gohang explain`.
+    fn explanation(&self) -> Explanation;
+
+    /// What its alerts are about.
+    fn scope(&self) -> Scope {
+        Scope::Thread
+    }
+
+    /// What it finds in an episode, ended or (`pending_at_end`, with its
+    /// components so far) still pending.
+    fn look(&mut self, _episode: &Episode, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a process that is traced from here on, or has executed
+    /// another program. Of scope [`Scope::Process`] only.
+    fn found(&mut self, _facts: &Facts, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// The process has ended or is not traced after all, or, of none, tracing
+    /// has ended: what is kept can go. Returns what it comes to.
+    fn end(
+        &mut self,
+        _process: Option<ProcessId>,
+        _thresholds: &Thresholds,
+    ) -> Vec<(ProcessId, Finding)> {
+        Vec::new()
+    }
 }
 
 /// Every rule.
@@ -64,7 +111,9 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(undelivered::Undelivered),
         Box::new(ignored::Ignored),
         Box::new(masked::Masked),
+        Box::new(preemption_disabled::PreemptionDisabled),
         Box::new(slow_delivery::SlowDelivery),
+        Box::new(signal_storm::SignalStorm::default()),
     ]
 }
 

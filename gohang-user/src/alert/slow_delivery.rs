@@ -2,7 +2,8 @@
 
 use gohang_common::cause::Cause;
 
-use super::{Finding, Rule, Thresholds, components};
+use super::explain::THRESHOLD;
+use super::{Explanation, Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
 use crate::units::duration;
@@ -18,7 +19,18 @@ impl Rule for SlowDelivery {
         "slow-delivery"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a preemption signal took long to reach its thread",
+            meaning: "From the first send to the delivery the goroutine ran on, or its thread could not run at all; whoever waited for it (the garbage collector, another goroutine) waited as long. The headline names where most of that time went: out of CPU quota, waiting for a CPU, blocked in the kernel, or running without returning to user mode.",
+            detection: "time from signal_generate to signal_deliver of one episode, sends into a pending signal not counted anew; its parts add up to it exactly. One that was mostly masked is left to the rule masked",
+            severity: "warning; critical from 1 s on",
+            limits: &[THRESHOLD],
+            advice: "throttled: raise the CPU limit, or set GOMAXPROCS to at most the limit, rounded up. Run queue: see what else runs on those CPUs. Blocked: see what the thread waits for (/proc/PID/task/TID/stack), and whether it is stopped or frozen. Running: look for long system calls, steal and interrupt time.",
+        }
+    }
+
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         let latency = episode.latency_ns()?;
         // A masked signal has a rule of its own.
         if u128::from(latency) <= thresholds.slow.as_nanos() || episode.cause == Cause::Masked {
@@ -61,6 +73,7 @@ impl Rule for SlowDelivery {
             ),
             evidence,
             advice,
+            since_ns: None,
             weight: latency,
         })
     }

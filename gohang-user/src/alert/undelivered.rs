@@ -2,7 +2,8 @@
 
 use gohang_common::cause::Outcome;
 
-use super::{Finding, Rule, Thresholds, components};
+use super::explain::PENDING_LIMIT;
+use super::{Explanation, Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
 use crate::units::duration;
@@ -15,7 +16,18 @@ impl Rule for Undelivered {
         "undelivered"
     }
 
-    fn look(&self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a preemption signal has been pending for long and has not arrived",
+            meaning: "The thread does not return to user mode, is stopped or frozen, or has SIGURG blocked: as long as that lasts its goroutine cannot be preempted, and a garbage collection that has begun waits for it.",
+            detection: "what is pending is looked at every second and at the end of the trace; the time is that since the first send",
+            severity: "critical, always",
+            limits: &[PENDING_LIMIT],
+            advice: "look at the thread's state and mask (/proc/PID/task/TID/status, stack) and at its group's quota and freezer; the evidence says where the time went so far",
+        }
+    }
+
+    fn look(&mut self, episode: &Episode, thresholds: &Thresholds) -> Option<Finding> {
         if episode.outcome != Outcome::PendingAtEnd {
             return None;
         }
@@ -34,6 +46,7 @@ impl Rule for Undelivered {
             ),
             evidence,
             advice: "the thread cannot be preempted: look at its state (/proc/PID/task/TID/status and stack) and at its group's quota",
+            since_ns: None,
             weight: pending,
         })
     }

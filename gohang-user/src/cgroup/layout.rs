@@ -95,6 +95,12 @@ impl Hierarchy {
         })
     }
 
+    /// Whether it has no controller and only gives processes names (systemd's).
+    #[must_use]
+    pub fn is_for_naming_only(&self) -> bool {
+        self.version == Version::V1 && self.controllers.is_empty()
+    }
+
     /// How far up in the hierarchy the mount reaches; larger is higher.
     fn height(&self) -> (usize, isize) {
         let (mut up, mut down) = (0, 0);

@@ -8,15 +8,18 @@ mod error;
 mod handle;
 mod identity;
 mod ids;
-mod kill;
 mod layout;
 mod limits;
 mod membership;
+mod memory;
 mod own;
 mod own_group;
 #[cfg(test)]
 mod own_tests;
+mod owner;
+mod quota;
 mod stat;
+mod tree;
 
 /// Inode number of the root group of every hierarchy.
 const ROOT_ID: u64 = 1;
@@ -28,6 +31,10 @@ pub use ids::{CgroupIds, id_of};
 pub use layout::{CgroupLayout, Hierarchy, Mode, Version};
 pub use limits::{CpuLimit, GroupLimit, Limits};
 pub use membership::{Member, Membership};
+pub use memory::{MemoryStat, PidsStat, cpuacct_usage_ns};
 pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
 pub use own_group::OwnGroup;
+pub use owner::Owner;
+pub use quota::{MAX_PERIOD_NS, MIN_NS};
 pub use stat::CpuStat;
+pub use tree::{Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere};

@@ -9,12 +9,8 @@ use super::error::{CgroupError, read_optional};
 use super::layout::{CgroupLayout, Hierarchy, Version};
 use super::membership::Membership;
 use super::own_group::{OwnGroup, write};
+use super::owner::{MAX_LABEL, Owner, PREFIX, is_label};
 use crate::process::{ProcError, ProcRoot};
-
-/// What the name of every group of ours begins with.
-const PREFIX: &str = "gohang-";
-/// Longest label within a name.
-const MAX_LABEL: usize = 64;
 
 /// Why a group of our own could not be made, changed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +27,22 @@ pub enum OwnError {
     NoPlace {
         /// Each place that was tried, and why it was refused.
         tried: Vec<String>,
+    },
+    /// A limit was asked for that nothing here can keep.
+    #[error("the {controller} controller is not at hand: {why}")]
+    Lacking {
+        /// The controller.
+        controller: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// There is no such group to run in.
+    #[error(
+        "no mounted hierarchy has the group {}; give its path as in /proc/PID/cgroup", path.display()
+    )]
+    NoGroup {
+        /// What was asked for.
+        path: PathBuf,
     },
     /// The place has no cpu controller to share out.
     #[error("the group {} has no cpu controller to share out", place.display())]
@@ -150,37 +162,6 @@ pub struct OwnGroups {
     owner: Owner,
 }
 
-/// The process a group belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    pid_ns: u64,
-    pid: u32,
-    start_ticks: u64,
-}
-
-impl Owner {
-    fn name(self, label: &str) -> String {
-        format!(
-            "{PREFIX}{label}-{}-{}-{}",
-            self.pid_ns, self.pid, self.start_ticks
-        )
-    }
-
-    /// The owner in a group's name; `None` when it is not one of ours.
-    fn of_name(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.rsplitn(4, '-');
-        let start_ticks = parts.next()?.parse().ok()?;
-        let pid = parts.next()?.parse().ok()?;
-        let pid_ns = parts.next()?.parse().ok()?;
-        parts.next().filter(|label| !label.is_empty())?;
-        Some(Self {
-            pid_ns,
-            pid,
-            start_ticks,
-        })
-    }
-}
-
 /// Why a group was not removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhyKept {
@@ -230,17 +211,11 @@ impl OwnGroups {
             below.reverse();
             places.extend(below.into_iter().skip(1));
         }
-        let pid = std::process::id();
-        let owner = Owner {
-            pid_ns: proc.pid_ns_inode(None)?,
-            pid,
-            start_ticks: proc.start_ticks(pid)?,
-        };
         Ok(Self {
             hierarchy,
             places,
             proc: proc.clone(),
-            owner,
+            owner: Owner::this(proc)?,
         })
     }
 
@@ -261,8 +236,7 @@ impl OwnGroups {
     /// [`OwnError::NoPlace`] with the reason of each place, [`OwnError::BadLabel`],
     /// [`OwnError::Exists`].
     pub fn create(&self, label: &str) -> Result<OwnGroup, OwnError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if label.is_empty() || label.len() > MAX_LABEL || !label.chars().all(allowed) {
+        if !is_label(label) {
             return Err(OwnError::BadLabel {
                 label: label.chars().take(80).collect(),
             });
@@ -304,7 +278,7 @@ impl OwnGroups {
                 };
                 let dir = entry.path();
                 let path = self.hierarchy.path_of(&dir).unwrap_or_else(|| dir.clone());
-                let why = match self.owner_lives(owner) {
+                let why = match owner.lives(self.owner, &self.proc) {
                     Some(true) => Some(WhyKept::OwnerLives),
                     None => Some(WhyKept::OwnerUnknown),
                     Some(false) => remove_if_empty(&dir)?,
@@ -316,19 +290,6 @@ impl OwnGroups {
             }
         }
         Ok(found)
-    }
-
-    /// `None`: cannot be told from here.
-    fn owner_lives(&self, owner: Owner) -> Option<bool> {
-        if owner.pid_ns != self.owner.pid_ns {
-            return None;
-        }
-        match self.proc.start_ticks(owner.pid) {
-            // Another start time is another process of the same number.
-            Ok(start_ticks) => Some(start_ticks == owner.start_ticks),
-            Err(error) if error.is_gone() => Some(false),
-            Err(_) => None,
-        }
     }
 
     fn create_in(&self, place: &Path, name: &str) -> Result<OwnGroup, OwnError> {

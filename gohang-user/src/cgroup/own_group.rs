@@ -8,20 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::error::{CgroupError, read_optional};
 use super::ids::id_of;
-use super::kill::kill_members;
 use super::layout::Version;
 use super::limits::{CpuLimit, read_limit};
 use super::own::OwnError;
+use super::quota;
 use super::stat::CpuStat;
+use crate::process::signal_members;
 
 /// How long a group that goes out of scope is given to empty.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// First and longest pause between two looks at whether the kernel has let a group go.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
-/// What the kernel accepts (`min_cfs_quota_period`, `max_cfs_quota_period`): 1 ms to 1 s.
-const MIN_NS: u64 = 1_000_000;
-const MAX_PERIOD_NS: u64 = 1_000_000_000;
-
 /// A group that this process has made.
 ///
 /// When it goes out of scope, everything inside is killed and the group removed; what
@@ -106,41 +103,7 @@ impl OwnGroup {
     /// [`OwnError::BadLimit`] for what no kernel takes; [`OwnError::Write`] when a group
     /// above is limited more tightly (version 1) or the group is gone.
     pub fn set_quota(&self, quota_ns: Option<u64>, period_ns: u64) -> Result<(), OwnError> {
-        let bad = |what: &str| {
-            Err(OwnError::BadLimit {
-                quota_ns,
-                period_ns,
-                what: what.into(),
-            })
-        };
-        if !(MIN_NS..=MAX_PERIOD_NS).contains(&period_ns) {
-            return bad("a period must be between 1 ms and 1 s");
-        }
-        if quota_ns.is_some_and(|quota| quota < MIN_NS) {
-            return bad("a quota must be at least 1 ms");
-        }
-        if !quota_ns.unwrap_or(0).is_multiple_of(1000) || !period_ns.is_multiple_of(1000) {
-            return bad("both must be whole microseconds");
-        }
-        let quota = quota_ns.map(|quota| (quota / 1000).to_string());
-        let period = (period_ns / 1000).to_string();
-        match self.version {
-            Version::V2 => {
-                let quota = quota.as_deref().unwrap_or("max");
-                self.write("cpu.max", &format!("{quota} {period}"))
-            }
-            Version::V1 => {
-                let quota = quota.as_deref().unwrap_or("-1");
-                if self
-                    .limit()?
-                    .is_none_or(|limit| limit.period_ns != period_ns)
-                {
-                    self.write("cpu.cfs_quota_us", "-1")?;
-                    self.write("cpu.cfs_period_us", &period)?;
-                }
-                self.write("cpu.cfs_quota_us", quota)
-            }
-        }
+        quota::set_quota(self.version, &self.dir, quota_ns, period_ns)
     }
 
     /// Moves process `pid`, with all its threads, into the group.
@@ -195,7 +158,7 @@ impl OwnGroup {
                 self.write("cgroup.kill", "1")?;
             } else {
                 let list = || members(&self.dir).map_err(io::Error::other);
-                kill_members(list).map_err(|source| OwnError::Write {
+                signal_members(libc::SIGKILL, list).map_err(|source| OwnError::Write {
                     path: self.dir.join("cgroup.procs"),
                     value: "SIGKILL".into(),
                     source,
@@ -239,26 +202,20 @@ impl OwnGroup {
         self.remove(timeout)
     }
 
-    /// Repeats `done` with growing pauses until it says so or `timeout` has passed.
+    /// Repeats `done` until it says so or `timeout` has passed.
     fn until(
         &self,
         timeout: Duration,
-        mut done: impl FnMut() -> Result<bool, OwnError>,
+        done: impl FnMut() -> Result<bool, OwnError>,
     ) -> Result<(), OwnError> {
-        let end = Instant::now() + timeout;
-        let mut pause = PAUSES.0;
-        while !done()? {
-            if Instant::now() >= end {
-                return Err(OwnError::StillBusy {
-                    path: self.path.clone(),
-                    after: timeout,
-                    processes: members(&self.dir)?,
-                });
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(PAUSES.1);
+        if until(timeout, done)? {
+            return Ok(());
         }
-        Ok(())
+        Err(OwnError::StillBusy {
+            path: self.path.clone(),
+            after: timeout,
+            processes: members(&self.dir)?,
+        })
     }
 
     fn write(&self, name: &str, value: &str) -> Result<(), OwnError> {
@@ -280,6 +237,24 @@ impl Drop for OwnGroup {
     }
 }
 
+/// Repeats `done` with growing pauses until it says so (true) or `timeout` has passed
+/// (false).
+pub(super) fn until<E>(
+    timeout: Duration,
+    mut done: impl FnMut() -> Result<bool, E>,
+) -> Result<bool, E> {
+    let end = Instant::now() + timeout;
+    let mut pause = PAUSES.0;
+    while !done()? {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    Ok(true)
+}
+
 /// Writes `value` to a file of a group, in one call as the kernel wants it.
 pub(super) fn write(path: &Path, value: &str) -> Result<(), OwnError> {
     let written = fs::File::options()
@@ -294,7 +269,7 @@ pub(super) fn write(path: &Path, value: &str) -> Result<(), OwnError> {
 }
 
 /// The processes listed in the group's `cgroup.procs`; none if the group is gone.
-fn members(dir: &Path) -> Result<Vec<u32>, CgroupError> {
+pub(super) fn members(dir: &Path) -> Result<Vec<u32>, CgroupError> {
     let text = match read_optional(dir, "cgroup.procs") {
         Ok(text) => text.unwrap_or_default(),
         Err(error) if error.is_gone() => return Ok(Vec::new()),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::report::args::DisplayArgs;
+use super::run::RunArgs;
 use super::trace::args::TraceArgs;
 
 /// Times every preemption signal (SIGURG) of Go programs and says where each
@@ -25,6 +26,10 @@ pub struct Arguments {
 pub enum Command {
     /// Trace Go processes: delivery latency, stalls and their causes.
     Trace(Box<TraceArgs>),
+    /// Run a command in a control group of its own, and end all that it started with it.
+    Run(Box<RunArgs>),
+    /// End and remove what killed runs have left behind.
+    Clean,
     /// Tell a recording again, as `trace` told it (needs no privileges).
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
@@ -33,6 +38,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Put two JSON reports side by side.
     Compare(CompareArgs),
+    /// Say what an alert rule means, how it is detected and what to do.
+    Explain(ExplainArgs),
     /// Print shell completions, or the man page.
     Completions(CompletionsArgs),
     /// Print the version.
@@ -96,6 +103,16 @@ pub struct CompareArgs {
     pub a: PathBuf,
     /// Report of the second run.
     pub b: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of the rule, as alerts give it; without it, all rules.
+    pub rule: Option<String>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]
     pub output: Document,

@@ -107,6 +107,7 @@ mod tests {
                 "demo",
                 "doctor",
                 "compare",
+                "explain",
                 "completions",
                 "threshold",
                 "record",
@@ -129,6 +130,7 @@ mod tests {
             ".SH GOHANG TRACE",
             ".SH GOHANG REPLAY",
             ".SH GOHANG COMPARE",
+            ".SH GOHANG EXPLAIN",
             ".SH GOHANG VERSION",
             ".SS OPTIONS",
         ] {

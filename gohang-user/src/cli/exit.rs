@@ -67,22 +67,27 @@ pub(super) fn code(outcome: Result<Exit, Failure>) -> i32 {
     match outcome {
         Ok(exit) => exit as i32,
         Err(failure) => {
-            let mut text = String::new();
-            for (depth, cause) in failure.error.chain().enumerate() {
-                let cause = cause.to_string();
-                // An error that repeats its source says it once.
-                if depth == 0 {
-                    text = cause;
-                } else if !text.contains(&cause) {
-                    text.push_str(": ");
-                    text.push_str(&cause);
-                }
-            }
-            let text: Vec<String> = text.lines().map(crate::escape_line).collect();
-            let _ = writeln!(std::io::stderr(), "gohang: error: {}", text.join("\n"));
+            tell(&failure);
             failure.exit as i32
         }
     }
+}
+
+/// Prints a failure.
+pub(super) fn tell(failure: &Failure) {
+    let mut text = String::new();
+    for (depth, cause) in failure.error.chain().enumerate() {
+        let cause = cause.to_string();
+        // An error that repeats its source says it once.
+        if depth == 0 {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    let text: Vec<String> = text.lines().map(crate::escape_line).collect();
+    let _ = writeln!(std::io::stderr(), "gohang: error: {}", text.join("\n"));
 }
 
 /// Module of the kernel programs, whose rare diagnostics show with `-v`.

@@ -2,13 +2,17 @@
 //! options at the edge.
 
 pub mod args;
+mod clean;
 mod compare;
 mod completions;
 mod demo;
 mod doctor;
 mod exit;
+mod explain;
+mod group;
 mod replay;
 pub mod report;
+pub mod run;
 mod trace;
 mod version;
 
@@ -21,7 +25,16 @@ pub use exit::{Exit, Failure};
 pub fn main() -> i32 {
     let arguments = match args::Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return exit::usage(&error),
+        Err(error) => {
+            let code = exit::usage(&error);
+            // A code of its own, as other commands have it, would be the command's.
+            let of_run = std::env::args_os().skip(1).find(|arg| !is_option(arg));
+            return match code {
+                0 => 0,
+                _ if of_run.is_some_and(|arg| arg == "run") => gohang::run::FAILED,
+                code => code,
+            };
+        }
     };
     exit::init_log(arguments.verbose);
     let outcome = match arguments.command {
@@ -30,9 +43,16 @@ pub fn main() -> i32 {
         args::Command::Demo(options) => demo::run(options),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
+        args::Command::Explain(options) => explain::run(options),
         args::Command::Completions(options) => completions::run(options),
+        args::Command::Run(options) => return run::run(*options),
+        args::Command::Clean => clean::run(),
         args::Command::Version(options) => version::run(options),
         args::Command::DemoPart(options) => demo::run_part(&options),
     };
     exit::code(outcome)
+}
+
+fn is_option(arg: &std::ffi::OsStr) -> bool {
+    arg.as_encoded_bytes().starts_with(b"-")
 }

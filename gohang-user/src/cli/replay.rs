@@ -44,7 +44,7 @@ pub(super) fn run(arguments: ReplayArgs) -> Result<Exit, Failure> {
         }
     }
     let totals = source.totals();
-    flow.pending_at_end(&totals.pending, &mut source);
+    flow.pending_at_end(&totals.pending, totals.at.mono_ns, &mut source);
     let whole = source.ending() == Some(&Ending::Whole);
     // Of one that is not whole, counters and records are those of the totals.
     let taken = if whole { source.taken() } else { totals.taken };

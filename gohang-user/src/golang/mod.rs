@@ -6,11 +6,14 @@
 
 mod buildinfo;
 mod discover;
+pub mod dump;
 mod dwarf;
 #[cfg(test)]
 mod dwarf_tests;
 mod elf;
 mod functions;
+mod godebug;
+pub mod gotest;
 mod image;
 mod layout;
 mod layout_table;
@@ -38,6 +41,7 @@ pub use buildinfo::BuildInfo;
 pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
 pub use functions::{Caller, Probe, RuntimeFunctions};
+pub use godebug::{Origin, PreemptionOff, preemption_off};
 pub use image::{FileImage, ReadAt};
 pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use modinfo::ModInfo;

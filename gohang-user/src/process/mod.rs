@@ -4,18 +4,22 @@
 //! of fixtures. Processes end at any moment; that is the ordinary value
 //! [`ProcError::Gone`], never a panic.
 
+mod activity;
 mod counter;
 mod cpu;
 mod error;
 mod escape;
+mod kill;
 mod root;
 mod stat;
 mod status;
 
+pub use activity::Activity;
 pub use counter::{WentBack, growth};
 pub use cpu::CpuTimes;
 pub use error::ProcError;
 pub use escape::escape;
+pub use kill::signal_members;
 pub use root::{INIT_PID_NS_INODE, ProcRoot};
 pub use stat::{Stat, ns_to_ticks, ticks_to_ns, user_hz};
 pub use status::{SIGURG, SignalSet, Status};

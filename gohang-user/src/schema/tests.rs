@@ -217,3 +217,14 @@ fn a_comparison_fits() {
     damaged["processes"][0]["matched_by"] = Value::from("luck");
     assert!(validate(&schema, &damaged).is_err());
 }
+
+#[test]
+fn explanations_fit() {
+    let all = crate::alert::explain(None).expect("all");
+    let value = serde_json::to_value(&all).expect("JSON");
+    let schema = schema("explain.schema.json");
+    validate(&schema, &value).expect("they fit");
+    let mut damaged = value;
+    damaged["rules"][0]["summary"].take();
+    assert!(validate(&schema, &damaged).is_err());
+}

@@ -4,6 +4,7 @@
 //! they go; [`pipe`] is the one place that writes to stdout.
 
 pub mod episode_text;
+pub mod explain_text;
 pub mod interval;
 pub mod json;
 pub mod jsonl;

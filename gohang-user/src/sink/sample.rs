@@ -242,6 +242,19 @@ pub(crate) fn report() -> Report {
             ]),
             advice: "raise the quota of /team/a, or lower GOMAXPROCS".to_owned(),
         }],
+        gates: vec![Gate {
+            expr: "delivery.p99>50ms".to_owned(),
+            failed: true,
+            checked: 1,
+            violations: vec![Violation {
+                pid: 1234,
+                comm: "server".to_owned(),
+                value_ns: Some(88_000_000),
+                value_count: None,
+                value_share: None,
+                severity: None,
+            }],
+        }],
     }
 }
 

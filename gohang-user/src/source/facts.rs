@@ -1,12 +1,14 @@
 //! Enrichment: what is known of a process beside its signals. Cached and lazy.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
-use crate::process::ProcRoot;
+use crate::golang::PreemptionOff;
+use crate::process::{ProcRoot, escape};
 use crate::report::{Limit, Moment};
 
 /// What is known of a process.
@@ -26,6 +28,9 @@ pub struct Facts {
     pub go: Option<String>,
     /// Why goroutine ids are not known, if they are not.
     pub no_goid: Option<String>,
+    /// What turns its asynchronous preemption off, if anything does.
+    #[serde(default)]
+    pub preemption_off: Option<PreemptionOff>,
     /// It had ended before its program could be looked at: whether it was Go is
     /// not known.
     pub gone: bool,
@@ -88,7 +93,13 @@ pub struct Enricher {
     proc: ProcRoot,
     hierarchy: Option<Hierarchy>,
     ids: Option<CgroupIds>,
+    /// Names of senders, escaped, as they were when they were first met; none
+    /// of one that had ended.
+    senders: HashMap<u32, Option<String>>,
 }
+
+/// Most senders whose names are kept.
+const MAX_SENDERS: usize = 4096;
 
 impl Enricher {
     /// The hierarchy with the cpu controller, if it can be seen.
@@ -109,6 +120,7 @@ impl Enricher {
             proc,
             hierarchy,
             ids,
+            senders: HashMap::new(),
         }
     }
 
@@ -169,6 +181,23 @@ impl Enricher {
             && let Ok(id) = crate::cgroup::id_of(&dir)
         {
             ids.insert(id, path.into());
+        }
+    }
+
+    /// Remembers a sender's name while it lives.
+    pub fn remember_sender(&mut self, pid: u32) {
+        if self.senders.len() < MAX_SENDERS && !self.senders.contains_key(&pid) {
+            let name = self.proc.comm(pid).ok().map(escape);
+            self.senders.insert(pid, name);
+        }
+    }
+
+    /// Name of a process that has sent signals, escaped.
+    #[must_use]
+    pub fn sender(&self, pid: u32) -> Option<String> {
+        match self.senders.get(&pid) {
+            Some(name) => name.clone(),
+            None => self.proc.comm(pid).ok().map(escape),
         }
     }
 

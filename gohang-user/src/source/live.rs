@@ -14,7 +14,7 @@ use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, InspectError, Inspector, Places};
+use crate::golang::{FoundGo, InspectError, Inspector, Places, PreemptionOff, preemption_off};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::{ProcError, ProcRoot};
@@ -381,10 +381,36 @@ impl Live {
             },
             go: go.map(|go| go.program.build.version.to_string()),
             no_goid: go.and_then(|go| go.program.offsets.as_ref().err().map(ToString::to_string)),
+            preemption_off: go.and_then(|go| self.preemption_off(pid, record, go)),
             gone: false,
             executed,
             group,
         }
+    }
+
+    /// What turns the process's asynchronous preemption off.
+    fn preemption_off(
+        &self,
+        pid: u32,
+        record: Option<&Process>,
+        go: &FoundGo,
+    ) -> Option<PreemptionOff> {
+        // A child that has not executed a program yet has its parent's
+        // environment, which says nothing of what it will run.
+        if record.is_some_and(|record| record.event == ProcessEvent::Fork) {
+            return None;
+        }
+        let environ = self
+            .proc
+            .read_pid_file(pid, "environ")
+            .unwrap_or_else(|error| {
+                if !error.is_gone() {
+                    log::info!("process {pid}: {error}");
+                }
+                Vec::new()
+            });
+        let build = &go.program.build;
+        preemption_off(&build.version, &build.info, &environ)
     }
 
     /// A process forked, executed or ended: decides whether it is traced.
@@ -554,6 +580,12 @@ impl Source for Live {
                 recorder.record(&raw, traced);
             }
             if traced {
+                if let Event::Episode(episode) = &event
+                    && let Some(sender) = episode.sender_pid
+                    && sender != episode.process.pid
+                {
+                    self.enricher.remember_sender(sender);
+                }
                 into.push(Item::Event(event));
             }
         }

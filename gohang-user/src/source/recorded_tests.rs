@@ -136,6 +136,7 @@ fn totals() -> Totals {
         groups: Answers {
             processes: [(40, None), (41, Some(facts().group))].into(),
             groups: [(77, (Some("/a".into()), Some(limit())))].into(),
+            senders: [(55, Some("kill".into())), (56, None)].into(),
         },
     }
 }

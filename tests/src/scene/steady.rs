@@ -44,7 +44,8 @@ pub struct Plan {
     pub changes: &'static [Option<u64>],
     /// A signal is sent so often, us.
     pub send_every_us: u64,
-    /// Signals are pending for as good as all the time: the episodes add up to the truth too.
+    /// Signals are pending for as good as all the time, their sender being before all else on
+    /// a CPU: the episodes add up to the truth too.
     pub all_pending: bool,
     /// The group is removed before gohang is asked.
     pub removed: bool,
@@ -145,7 +146,10 @@ impl Steady {
             target.workers = actor::workers(target.pid)?;
         }
         let work_ms = self.plan.work_ms;
-        let sends = Sends::to_workers(self.plan.send_every_us, work_ms + SETTLE_MS);
+        let sends = Sends {
+            first: self.plan.all_pending,
+            ..Sends::to_workers(self.plan.send_every_us, work_ms + SETTLE_MS)
+        };
         let senders = self.targets.iter().map(|target| sends.start(target, None));
         let senders = senders.collect::<Result<Vec<Actor>>>()?;
         pause_ms(SETTLE_MS);

@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_fates;
 mod agreement_go;
+mod alerts;
 mod boots;
 mod causes;
 mod churn;
@@ -13,6 +14,7 @@ mod life;
 mod names;
 mod recording;
 mod reference;
+mod run;
 mod selection;
 mod shape;
 mod storm;
@@ -26,7 +28,9 @@ pub fn all() -> Vec<Test> {
         reference::tests(),
         input::tests(),
         boots::tests(),
+        run::tests(),
         selection::tests(),
+        alerts::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),

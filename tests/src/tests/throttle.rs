@@ -33,10 +33,10 @@ const ALONE: [Plan; 4] = [
         work_ms: WORK_MS * 3 / 2,
         ..Plan::new("90-percent", percent(90))
     },
-    // One signal is sent every 50 us, so that of each spell without quota of 32 ms at most
+    // One signal is sent every 200 us, so that of each spell without quota of 32 ms at most
     // that is not covered.
     Plan {
-        send_every_us: 50,
+        send_every_us: 200,
         all_pending: true,
         ..Plan::new("all-pending", percent(20))
     },

@@ -11,6 +11,8 @@ use crate::workspace::Workspace;
 
 /// A real recording, relative to the workspace.
 const RECORDING: &str = "gohang-user/tests/data/stall.rec";
+/// Goroutine dumps and output of `go test` by many Go versions, relative to the workspace.
+const DUMPS: &str = "gohang-user/tests/data/dumps";
 /// The running kernel's type information.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Types that a seed keeps.
@@ -30,6 +32,8 @@ pub fn make(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
         "go_elf" => go_programs(workspace, go::build_info),
         "go_symbols" => go_programs(workspace, go::functions),
         "go_dwarf" => go_programs(workspace, go::types),
+        "go_dump" => dumps(workspace, "txt"),
+        "go_test" => [dumps(workspace, "txt"), dumps(workspace, "jsonl")].concat(),
         _ => Vec::new(),
     };
     let seeds: Vec<Vec<u8>> = seeds.into_iter().filter(|seed| !seed.is_empty()).collect();
@@ -67,6 +71,24 @@ fn records(recording: &[u8]) -> Vec<Vec<u8>> {
         at = end;
     }
     found
+}
+
+/// The beginnings of the dumps whose names end so.
+fn dumps(workspace: &Workspace, ending: &str) -> Vec<Vec<u8>> {
+    const LONGEST: usize = 4096;
+    let entries = fs::read_dir(workspace.root.join(DUMPS))
+        .into_iter()
+        .flatten();
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect();
+    paths.sort();
+    let mut texts: Vec<Vec<u8>> = paths.iter().map(|path| read(path)).collect();
+    for text in &mut texts {
+        text.truncate(LONGEST);
+    }
+    texts
 }
 
 /// The first types of a BTF file with just their names.

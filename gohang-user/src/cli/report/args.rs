@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use gohang::gate::Gate;
 
 /// How a report is made and printed.
 #[derive(Debug, Args)]
@@ -23,6 +24,15 @@ pub struct DisplayArgs {
     /// Report signals that are pending for longer than this.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub pending_limit: Duration,
+    /// Report more signals a second than this, for each thread that gets any.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub storm_rate: u64,
+    /// Exit with 1 if a process raised this alert, or has a figure beyond this
+    /// limit (repeats): RULE, RULE:SEVERITY (that or worse), or METRIC>VALUE
+    /// (also >=, <, <=), as `slow-delivery`, `delivery.p99>50ms`,
+    /// `stall.share>=20%`, `causes.masked.count>0`.
+    #[arg(long, value_name = "EXPR")]
+    pub fail_on: Vec<Gate>,
     /// Write the report to a file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use gohang::alert::Thresholds;
+use gohang::gate::Gate;
 
 use super::super::Failure;
 use super::args::{By, DisplayArgs, Output};
@@ -17,6 +18,8 @@ pub struct Display {
     pub events: bool,
     pub by: By,
     pub thresholds: Thresholds,
+    /// What fails the run.
+    pub gates: Vec<Gate>,
     out: Option<PathBuf>,
 }
 
@@ -35,7 +38,9 @@ impl Display {
             thresholds: Thresholds {
                 slow: args.threshold,
                 pending: args.pending_limit,
+                storm_rate: args.storm_rate,
             },
+            gates: args.fail_on,
             out: args.out,
         })
     }

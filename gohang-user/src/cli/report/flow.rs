@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
-use gohang::alert::Book;
-use gohang::event::{Episode, Event};
+use gohang::alert::{Book, Raised, name_senders};
+use gohang::event::{Episode, Event, ProcessEvent};
+use gohang::gate::{self, Gate};
 use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Totals};
 use gohang::source::{Item, Taken};
@@ -21,6 +22,7 @@ pub struct Flow {
     book: Book,
     output: Output,
     events: bool,
+    gates: Vec<Gate>,
     start: Moment,
 }
 
@@ -49,6 +51,7 @@ impl Flow {
             book: Book::new(display.thresholds),
             output: Output::new(display, Writer::new(writer)?, patient),
             events: display.events,
+            gates: display.gates.clone(),
             start: Moment::default(),
         })
     }
@@ -78,13 +81,25 @@ impl Flow {
                 self.print(episode, groups);
             }
             Item::Foreign(id) => self.book.forget(*id),
-            Item::Event(Event::Process(_)) | Item::Found(_) | Item::Ended(_) => {}
+            Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
+                let at_ns = record.at_ns;
+                self.tell(|book, wall| book.end(Some(record.id), at_ns, wall));
+            }
+            Item::Found(facts) => {
+                self.tell(|book, wall| book.found(facts, wall));
+            }
+            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
     }
 
     /// Tells what the rules find in an episode, ended or pending.
     pub fn raise(&mut self, episode: &Episode) {
-        for raised in self.book.look(episode, &wall(self.start)) {
+        self.tell(|book, wall| book.look(episode, wall));
+    }
+
+    /// Tells what the book says is to be told.
+    fn tell(&mut self, says: impl FnOnce(&mut Book, &dyn Fn(u64) -> String) -> Vec<Raised>) {
+        for raised in says(&mut self.book, &wall(self.start)) {
             self.output.alert(&raised.0);
         }
     }
@@ -96,13 +111,14 @@ impl Flow {
         }
     }
 
-    /// Takes the episodes that are pending at the end.
-    pub fn pending_at_end(&mut self, pending: &[Episode], groups: &mut dyn Groups) {
+    /// Takes the episodes that are pending at the end, which is `now_ns`.
+    pub fn pending_at_end(&mut self, pending: &[Episode], now_ns: u64, groups: &mut dyn Groups) {
         self.aggregate.pending_at_end(pending);
         for episode in pending {
             self.raise(episode);
             self.print(episode, groups);
         }
+        self.tell(|book, wall| book.end(None, now_ns, wall));
         self.output.flush();
     }
 
@@ -114,12 +130,16 @@ impl Flow {
         taken: Taken,
         groups: &mut dyn Groups,
     ) -> Report {
+        let mut alerts = self.book.alerts(&wall(self.start));
+        name_senders(&mut alerts, &mut |pid| groups.sender(pid));
         let context = Context {
             output_dropped: self.output.dropped(),
-            alerts: self.book.alerts(&wall(self.start)),
+            alerts,
             ..Context::new(begin, totals, taken)
         };
-        self.aggregate.report(context, groups)
+        let mut report = self.aggregate.report(context, groups);
+        report.gates = gate::evaluate(&self.gates, &report);
+        report
     }
 
     /// Shows the figures so far.
@@ -129,9 +149,21 @@ impl Flow {
         Ok(())
     }
 
-    /// Prints the report, the last thing. Of an incomplete one, what need not
-    /// add up is not called broken.
+    /// Prints the report, the last thing on stdout, and then the gates that
+    /// failed. Of an incomplete report, what need not add up is not called broken.
     pub fn end(self, report: &Report, complete: bool) -> Result<Exit, Failure> {
-        self.output.end(report, complete)
+        let printed = self.output.end(report, complete);
+        let lines = report
+            .gates
+            .iter()
+            .filter_map(|gate| gate::failure(gate).or_else(|| gate::unchecked(gate)));
+        for line in lines {
+            // A closed stderr does not change the outcome.
+            let _ = writeln!(io::stderr(), "gohang: {line}");
+        }
+        match printed? {
+            Exit::Ok if report.gates.iter().any(|gate| gate.failed) => Ok(Exit::Failed),
+            exit => Ok(exit),
+        }
     }
 }

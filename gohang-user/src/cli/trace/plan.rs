@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gohang::btf::VMLINUX;
-use gohang::cgroup::CgroupLayout;
 use gohang::probe::{LoadOptions, Precision};
-use gohang::process::ProcRoot;
 use gohang::source::Selection;
 
 use super::super::Failure;
+use super::super::group::group;
 use super::super::report::Display;
 use super::super::report::args::Output;
 use super::args::{SelectArgs, TraceArgs};
@@ -91,22 +90,4 @@ fn selection(args: SelectArgs) -> Result<Selection, Failure> {
         non_go: args.non_go,
         by_hand: false,
     })
-}
-
-/// A group as a path in a hierarchy (`/a/b`, as in /proc/PID/cgroup) or as a
-/// directory below a mount point (`/sys/fs/cgroup/cpu/a/b`).
-fn group(text: &str) -> Result<PathBuf, Failure> {
-    let given = PathBuf::from(text);
-    if !given.is_absolute() {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "control group {text} must be an absolute path, as in /proc/PID/cgroup"
-        )));
-    }
-    let layout = CgroupLayout::read(&ProcRoot::default()).map_err(Failure::unable)?;
-    let below = layout
-        .v1()
-        .iter()
-        .chain(layout.v2())
-        .find_map(|found| found.path_of(&given));
-    Ok(below.unwrap_or(given))
 }

@@ -251,7 +251,8 @@ impl Session {
         let end = now();
         self.take_last_records()?;
         let pending = self.live.pending(end.mono_ns)?;
-        self.flow.pending_at_end(&pending, self.live.enricher());
+        self.flow
+            .pending_at_end(&pending, end.mono_ns, self.live.enricher());
         let totals = self.totals(end, pending, costs)?;
         let report = self.report(totals, Recorder::end);
         self.keep();

@@ -100,15 +100,18 @@ pub struct Totals {
     pub costs: Vec<ProgramCost>,
     /// Episodes pending at the end.
     pub pending: Vec<Episode>,
-    /// What was asked of control groups for the report.
+    /// What was asked of control groups and senders for the report.
     pub groups: Answers,
 }
 
-/// What was asked of control groups, and the answers.
+/// What was asked of control groups and senders, and the answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answers {
     /// A process's groups, by its id.
     pub processes: BTreeMap<u32, Option<GroupFacts>>,
     /// Path and limit, by the group's kernel id.
     pub groups: BTreeMap<u64, (Option<String>, Option<Limit>)>,
+    /// A sender's name, by its process id.
+    #[serde(default)]
+    pub senders: BTreeMap<u32, Option<String>>,
 }

@@ -1,4 +1,4 @@
-//! Ending every process of a group, and only those.
+//! Signals to processes that come and go, and only to those that are meant.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -18,14 +18,14 @@ impl PidFd {
         }
     }
 
-    /// Sends SIGKILL; it is fine if the process has ended.
-    fn kill(&self) -> io::Result<()> {
+    /// Sends a signal; it is fine if the process has ended.
+    fn send(&self, signal: i32) -> io::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is open as long as `self` lives; a null info is allowed
         // and stands for that of kill(2).
         let result = unsafe {
             let fd = self.0.as_raw_fd();
-            libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, no_info, 0)
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0)
         };
         if result == 0 {
             return Ok(());
@@ -41,11 +41,17 @@ fn none_if_gone<T>(error: io::Error) -> io::Result<Option<T>> {
     }
 }
 
-/// Kills the processes that `members` lists, once each.
+/// Sends `signal` to the processes that `members` lists, once each.
 ///
 /// Each is held by descriptor first and must still be listed then, so that a number
 /// that was given to a foreign process in between is not hit.
-pub(super) fn kill_members(mut members: impl FnMut() -> io::Result<Vec<u32>>) -> io::Result<()> {
+///
+/// # Errors
+/// That of `members`, or the kernel's.
+pub fn signal_members(
+    signal: i32,
+    mut members: impl FnMut() -> io::Result<Vec<u32>>,
+) -> io::Result<()> {
     let mut held = Vec::new();
     // 0 stands for processes of other PID namespaces, which have no number here.
     for pid in members()?.into_iter().filter(|&pid| pid != 0) {
@@ -54,7 +60,7 @@ pub(super) fn kill_members(mut members: impl FnMut() -> io::Result<Vec<u32>>) ->
     let still = members()?;
     held.iter()
         .filter(|(pid, _)| still.contains(pid))
-        .try_for_each(|(_, fd)| fd.kill())
+        .try_for_each(|(_, fd)| fd.send(signal))
 }
 
 #[cfg(test)]
@@ -68,10 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn only_those_still_listed_are_killed() {
+    fn only_those_still_listed_are_hit() {
         let (mut member, mut former) = (sleeper(), sleeper());
         let mut lists = vec![vec![0, member.id()], vec![0, member.id(), former.id()]];
-        kill_members(|| Ok(lists.pop().unwrap())).unwrap();
+        signal_members(libc::SIGKILL, || Ok(lists.pop().unwrap())).unwrap();
         assert_eq!(member.wait().unwrap().signal(), Some(libc::SIGKILL));
         assert!(former.try_wait().unwrap().is_none());
         former.kill().unwrap();
@@ -83,6 +89,6 @@ mod tests {
         let mut child = sleeper();
         child.kill().unwrap();
         child.wait().unwrap();
-        kill_members(|| Ok(vec![child.id()])).unwrap();
+        signal_members(libc::SIGKILL, || Ok(vec![child.id()])).unwrap();
     }
 }

@@ -1,0 +1,242 @@
+//! `gohang run`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+use gohang::cgroup::Weight;
+use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Wanted};
+
+use super::group::group;
+use super::report::args::duration;
+use super::{Failure, exit};
+
+/// `gohang run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct RunArgs {
+    /// The command, and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub breaker: BreakerArgs,
+}
+
+const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
+    hung and was ended, 137 if SIGKILL was needed for that; 125 if gohang failed, 126 if the command \
+    could not be executed, 127 if it was not found.";
+
+/// Limits, in systemd's words.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// CPU time, as a share of one CPU (20% or 0.2; two CPUs are 200%).
+    #[arg(long, value_name = "SHARE", value_parser = cpu_quota)]
+    pub cpu_quota: Option<u64>,
+    /// How often the quota is handed out [default: 100ms].
+    #[arg(long, value_name = "TIME", value_parser = run::period, requires = "cpu_quota")]
+    pub cpu_period: Option<Duration>,
+    /// Weight against others when CPU time is short, from 1 to 10000, or idle.
+    #[arg(long, value_name = "WEIGHT", value_parser = run::weight)]
+    pub cpu_weight: Option<Weight>,
+    /// CPUs to run on, as 0-3,7.
+    #[arg(long, value_name = "CPUS", value_parser = run::cpu_list)]
+    pub allowed_cpus: Option<String>,
+    /// Memory, as 512M, 25% of the machine's, or infinity.
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    pub memory_max: Option<Infinite>,
+    /// Processes and threads, as a number, 25% of the machine's, or infinity.
+    #[arg(long, value_name = "N", value_parser = tasks)]
+    pub tasks_max: Option<Infinite>,
+    /// A limit by systemd's name, as CPUQuota=20% (repeats).
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub property: Vec<String>,
+    /// Do not run the command if a limit cannot be set.
+    #[arg(long)]
+    pub require_limits: bool,
+    /// Run inside an existing control group, whose limits stay as they are.
+    #[arg(long, value_name = "PATH", conflicts_with_all = [
+        "cpu_quota", "cpu_period", "cpu_weight", "allowed_cpus", "memory_max", "tasks_max",
+        "property",
+    ])]
+    pub in_cgroup: Option<String>,
+}
+
+/// When the command counts as hung. Times are written as 500ms, 30s, 10m.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Breaker")]
+pub struct BreakerArgs {
+    /// End it after this long.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// End it after this long without progress: output, an event of a test, or CPU time with a
+    /// sign of work (reads, writes, new memory, new processes).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub idle_timeout: Option<Duration>,
+    /// End it after this long without progress while it is throttled, near its memory limit,
+    /// refused new tasks, or partly killed for want of memory; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "60s")]
+    pub stall_window: Perhaps,
+    /// Periods out of CPU quota within that time that count as throttled.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub throttled_periods: u64,
+    /// Say so when it is out of quota for more than this part of the time ...
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "50%")]
+    pub throttled_share: f64,
+    /// ... within this long.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub throttled_for: Duration,
+    /// Part of its memory limit from which on it is near it.
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "80%")]
+    pub memory_share: f64,
+    /// CPU time from which on it can be progress, as a part of one CPU (at most a fifth of the
+    /// quota is asked for).
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "1%")]
+    pub useful_cpu: f64,
+    /// Say so when there has been no progress for this long; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "60s")]
+    pub slow_after: Perhaps,
+    /// How often it is looked.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "500ms")]
+    pub sample_every: Duration,
+    /// How long Go programs (the test binaries, not go itself) may take to print their
+    /// goroutines, at SIGQUIT, before anything is ended; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "10s")]
+    pub dump_time: Perhaps,
+    /// How long it may take to end after SIGTERM, before SIGKILL.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub grace: Duration,
+    /// The limit of the CI job, to warn of limits that come too late (GitLab and Buildkite tell
+    /// it by themselves).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub job_limit: Option<Duration>,
+    /// Exit with the command's own status even if it hung.
+    #[arg(long)]
+    pub preserve_status: bool,
+    /// Do not look at what the command prints: standard streams that are pipes go past gohang
+    /// too, and tests are not known by name.
+    #[arg(long)]
+    pub no_observe: bool,
+}
+
+/// A time, or never.
+#[derive(Debug, Clone, Copy)]
+pub struct Perhaps(Option<Duration>);
+
+fn perhaps(text: &str) -> Result<Perhaps, String> {
+    if text == "never" {
+        return Ok(Perhaps(None));
+    }
+    duration(text).map(|time| Perhaps(Some(time)))
+}
+
+/// A part of a whole.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|text| text.trim().parse::<f64>().ok());
+    let share = number.map(|percent| percent / 100.0);
+    share
+        .filter(|share| *share > 0.0 && *share <= 1.0)
+        .ok_or_else(|| "give per cent, as 80%".to_owned())
+}
+
+impl BreakerArgs {
+    fn breaker(&self) -> Breaker {
+        Breaker {
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            stall_window: self.stall_window.0,
+            throttled_periods: self.throttled_periods,
+            throttled_share: self.throttled_share,
+            throttled_for: self.throttled_for,
+            memory_share: self.memory_share,
+            useful_cpu: self.useful_cpu,
+            slow_after: self.slow_after.0,
+            sample_every: self.sample_every,
+            dump_time: self.dump_time.0,
+            grace: self.grace,
+        }
+    }
+}
+
+/// A limit that may be none.
+#[derive(Debug, Clone, Copy)]
+pub struct Infinite(Option<u64>);
+
+fn cpu_quota(text: &str) -> Result<u64, String> {
+    run::cpu_quota(text, machine())
+}
+
+fn memory(text: &str) -> Result<Infinite, String> {
+    run::memory(text, machine()).map(Infinite)
+}
+
+fn tasks(text: &str) -> Result<Infinite, String> {
+    run::tasks(text, machine()).map(Infinite)
+}
+
+fn machine() -> Machine {
+    Machine::this()
+}
+
+/// Runs the command and gives its exit code.
+pub(super) fn run(arguments: RunArgs) -> i32 {
+    let preserve_status = arguments.breaker.preserve_status;
+    let outcome = plan(arguments).and_then(|options| Ok(run::run(&options)?));
+    match outcome {
+        Ok(outcome) => outcome.exit_code(preserve_status),
+        Err(failure) => {
+            let code = failure.error.downcast_ref::<run::RunError>();
+            let code = code.map_or(FAILED, run::RunError::exit_code);
+            exit::tell(&failure);
+            code
+        }
+    }
+}
+
+fn plan(arguments: RunArgs) -> Result<Options, Failure> {
+    let RunArgs {
+        command,
+        limits,
+        breaker,
+    } = arguments;
+    let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
+    let require_limits = limits.require_limits;
+    Ok(Options {
+        command,
+        place: Wanted {
+            limits: limits_of(limits)?,
+            inside,
+            require_limits,
+        },
+        breaker: breaker.breaker(),
+        job_limit: breaker.job_limit,
+        observe: !breaker.no_observe,
+    })
+}
+
+fn limits_of(args: LimitArgs) -> Result<Limits, Failure> {
+    let given = Limits {
+        cpu_quota: args.cpu_quota,
+        cpu_period: args.cpu_period,
+        cpu_weight: args.cpu_weight,
+        allowed_cpus: args.allowed_cpus,
+        memory_max: args.memory_max.and_then(|limit| limit.0),
+        tasks_max: args.tasks_max.and_then(|limit| limit.0),
+    };
+    let mut limits = given.clone();
+    for property in &args.property {
+        limits
+            .set_property(property, machine())
+            .map_err(|why| Failure::usage(anyhow::anyhow!("--property {why}")))?;
+    }
+    if limits.cpu_period.is_some() && limits.cpu_quota.is_none() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "CPUQuotaPeriodSec says how often a quota is handed out: give CPUQuota as well"
+        )));
+    }
+    Ok(limits)
+}

@@ -1,0 +1,170 @@
+//! Which tests are running.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::line::{Event, Result};
+
+/// Most tests that are remembered as running; more are counted and forgotten.
+const MAX_RUNNING: usize = 10_000;
+
+/// A test that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Its package; empty where the output does not tell it.
+    pub package: String,
+    /// Its name, with those of the tests that it is a part of.
+    pub test: String,
+    /// When it began, or went on after a pause.
+    pub since: Instant,
+    /// It waits for its turn among parallel tests.
+    pub paused: bool,
+}
+
+/// How many tests have ended, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// That passed.
+    pub passed: u64,
+    /// That failed.
+    pub failed: u64,
+    /// That were skipped.
+    pub skipped: u64,
+}
+
+/// The tests of a `go test`, as its output tells of them.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    running: BTreeMap<(String, String), (Instant, bool)>,
+    tally: Tally,
+    last_event: Option<Instant>,
+}
+
+impl Book {
+    /// Takes an event, which was read at `now`.
+    pub fn take(&mut self, event: &Event<'_>, now: Instant) {
+        self.last_event = Some(now);
+        let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
+        match *event {
+            Event::PackageStart(_) => {}
+            Event::Run(package, test) | Event::Cont(package, test) => {
+                if self.running.len() < MAX_RUNNING {
+                    self.running.insert(key(package, test), (now, false));
+                }
+            }
+            Event::Pause(package, test) => {
+                if let Some(state) = self.running.get_mut(&key(package, test)) {
+                    state.1 = true;
+                }
+            }
+            Event::End(package, test, result, _) => {
+                self.running.remove(&key(package, test));
+                match result {
+                    Result::Pass => self.tally.passed += 1,
+                    Result::Fail => self.tally.failed += 1,
+                    Result::Skip => self.tally.skipped += 1,
+                }
+            }
+            // What did not end by then never will. Without packages, `-v` has one after the
+            // other.
+            Event::PackageEnd(package, _) => {
+                self.running
+                    .retain(|(of, _), _| of != package && !of.is_empty());
+            }
+        }
+    }
+
+    /// The tests that are running, those that have run longest first; a test is left out as
+    /// long as a part of it runs, and paused ones as long as others run.
+    #[must_use]
+    pub fn running(&self) -> Vec<Running> {
+        let is_part = |(package, test): &(String, String)| {
+            let within = format!("{test}/");
+            self.running
+                .range((package.clone(), within.clone())..)
+                .next()
+                .is_some_and(|((of, part), _)| of == package && part.starts_with(&within))
+        };
+        let leaves = self.running.iter().filter(|(key, _)| !is_part(key));
+        let mut all: Vec<Running> = leaves
+            .map(|((package, test), &(since, paused))| Running {
+                package: package.clone(),
+                test: test.clone(),
+                since,
+                paused,
+            })
+            .collect();
+        if all.iter().any(|running| !running.paused) {
+            all.retain(|running| !running.paused);
+        }
+        all.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.test.cmp(&b.test)));
+        all
+    }
+
+    /// How many have ended.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// When the last event was read.
+    #[must_use]
+    pub fn last_event(&self) -> Option<Instant> {
+        self.last_event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn names(book: &Book) -> Vec<String> {
+        let running = book.running();
+        running.iter().map(|running| running.test.clone()).collect()
+    }
+
+    #[test]
+    fn parts_stand_for_their_whole_and_paused_ones_come_last() {
+        let mut book = Book::default();
+        let mut now = Instant::now();
+        let mut take = |book: &mut Book, event: Event<'_>| {
+            now += Duration::from_secs(1);
+            book.take(&event, now);
+        };
+        take(&mut book, Event::PackageStart("p"));
+        take(&mut book, Event::Run("p", "TestA"));
+        take(&mut book, Event::Run("p", "TestA/x"));
+        take(&mut book, Event::Run("p", "TestAbc"));
+        take(&mut book, Event::Run("q", "TestA"));
+        assert_eq!(names(&book), ["TestA/x", "TestAbc", "TestA"]);
+        take(&mut book, Event::Pause("p", "TestAbc"));
+        assert_eq!(names(&book), ["TestA/x", "TestA"]);
+        take(&mut book, Event::End("p", "TestA/x", Result::Pass, None));
+        take(&mut book, Event::End("p", "TestA", Result::Fail, None));
+        take(&mut book, Event::End("q", "TestA", Result::Skip, None));
+        assert_eq!(names(&book), ["TestAbc"]);
+        assert!(book.running()[0].paused);
+        take(&mut book, Event::Cont("p", "TestAbc"));
+        assert!(!book.running()[0].paused);
+        take(&mut book, Event::PackageEnd("p", Result::Fail));
+        assert_eq!(names(&book), [""; 0]);
+        let tally = Tally {
+            passed: 1,
+            failed: 1,
+            skipped: 1,
+        };
+        assert_eq!(book.tally(), tally);
+        assert_eq!(book.last_event(), Some(now));
+    }
+
+    #[test]
+    fn without_packages_the_end_of_one_ends_them_all() {
+        let mut book = Book::default();
+        let now = Instant::now();
+        book.take(&Event::Run("", "TestA"), now);
+        book.take(&Event::Run("other", "TestB"), now);
+        book.take(&Event::PackageEnd("p", Result::Fail), now);
+        assert_eq!(names(&book), ["TestB"]);
+    }
+}

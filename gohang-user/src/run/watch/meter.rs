@@ -1,0 +1,353 @@
+//! What the command's control groups say, its own and those above.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::cgroup::{
+    CgroupError, CgroupLayout, CpuStat, Hierarchy, Limits, Membership, MemoryStat, PidsStat,
+    Version, cpuacct_usage_ns,
+};
+use crate::process::ProcRoot;
+
+/// A group, as a directory and as `/proc/PID/cgroup` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Level {
+    dir: PathBuf,
+    path: PathBuf,
+    /// Where its CPU time is counted, if that is elsewhere.
+    acct: Option<PathBuf>,
+}
+
+/// The files to read, found once.
+#[derive(Debug)]
+pub(super) struct Meter {
+    hierarchy: Option<Hierarchy>,
+    /// Nearest first, as all of these.
+    cpu: Vec<Level>,
+    memory: Vec<Level>,
+    pids: Vec<Level>,
+    /// The nearest groups are the command's alone.
+    own: bool,
+}
+
+/// Throttling of one group since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Throttling {
+    /// Periods in which it ran.
+    pub periods: u64,
+    /// Periods in which it ran out of quota.
+    pub throttled: u64,
+    /// Time its run queues were out of quota, in nanoseconds, summed over them.
+    pub throttled_ns: u64,
+    /// CPU time it used, in nanoseconds.
+    pub used_ns: u64,
+}
+
+/// Memory of the group that is nearest to its limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// The group.
+    pub path: PathBuf,
+    /// Bytes in use, without file cache that can be dropped.
+    pub used: u64,
+    /// Bytes allowed.
+    pub limit: u64,
+}
+
+impl Memory {
+    /// The part of the limit that is in use.
+    pub fn share(&self) -> f64 {
+        self.used as f64 / self.limit.max(1) as f64
+    }
+}
+
+/// One reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// When.
+    pub at: Instant,
+    /// CPU time of the command's own groups, in nanoseconds.
+    pub used_ns: Option<u64>,
+    /// Of each group with a quota-keeping controller, nearest first.
+    pub throttling: Vec<Throttling>,
+    /// The group nearest to its limit.
+    pub memory: Option<Memory>,
+    /// How often a limit on memory was reached.
+    pub memory_hits: u64,
+    /// Processes of the command that the kernel killed for want of memory.
+    pub oom_kills: u64,
+    /// Forks that were refused because of a limit on tasks.
+    pub refused: u64,
+    /// Tasks, and the tightest limit on them.
+    pub tasks: Option<(u64, u64)>,
+}
+
+impl Meter {
+    /// For the groups of process `pid`. `own`: the nearest of them hold the command alone.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn new(
+        layout: &CgroupLayout,
+        proc: &ProcRoot,
+        pid: u32,
+        own: bool,
+    ) -> Result<Self, CgroupError> {
+        let membership = Membership::read(proc, pid)?;
+        let levels = |controller: &str| {
+            let v1 = layout
+                .v1()
+                .iter()
+                .find(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
+            let (hierarchy, member) = match v1 {
+                Some(hierarchy) => (hierarchy, membership.v1(controller)?),
+                None => (layout.v2()?, membership.v2()?),
+            };
+            let dir = hierarchy.dir_of(&member.path)?;
+            let levels = dir.ancestors().map_while(|dir| {
+                Some(Level {
+                    path: hierarchy.path_of(dir)?,
+                    dir: dir.to_path_buf(),
+                    acct: None,
+                })
+            });
+            Some((hierarchy.clone(), levels.collect::<Vec<_>>()))
+        };
+        let (hierarchy, mut cpu) = levels("cpu").unzip();
+        // On version 1 CPU time may be counted in another hierarchy, under the same paths.
+        if hierarchy.as_ref().is_some_and(|h| h.version == Version::V1)
+            && let Some((acct, _)) = levels("cpuacct")
+        {
+            for level in cpu.iter_mut().flatten() {
+                level.acct = acct.dir_of(&level.path);
+            }
+        }
+        Ok(Self {
+            hierarchy,
+            cpu: cpu.unwrap_or_default(),
+            memory: levels("memory").map_or_else(Vec::new, |(_, levels)| levels),
+            pids: levels("pids").map_or_else(Vec::new, |(_, levels)| levels),
+            own,
+        })
+    }
+
+    /// Reads everything. A file that has gone, or that there never was, says nothing.
+    pub fn sample(&self, at: Instant) -> Sample {
+        let throttling: Vec<Throttling> = self.cpu.iter().map(throttling_of).collect();
+        let own = self.own.then(|| self.cpu.first()).flatten();
+        let memory = self.memory.iter().filter_map(|level| {
+            let stat = MemoryStat::read(&level.dir).ok()??;
+            Some((level, stat))
+        });
+        let memory: Vec<_> = memory.collect();
+        let own_memory = self.own.then(|| memory.first()).flatten();
+        let tasks: Vec<PidsStat> = self
+            .pids
+            .iter()
+            .filter_map(|level| PidsStat::read(&level.dir).ok()?)
+            .collect();
+        Sample {
+            at,
+            used_ns: own.and_then(used_by),
+            throttling,
+            memory_hits: memory.iter().map(|(_, stat)| stat.hits).sum(),
+            oom_kills: own_memory.map_or(0, |(_, stat)| stat.oom_kills),
+            memory: fullest(&memory),
+            refused: tasks.iter().map(|stat| stat.refused).sum(),
+            tasks: tasks
+                .iter()
+                .filter_map(|stat| Some((stat.current, stat.limit?)))
+                .min_by_key(|(current, limit)| limit.saturating_sub(*current)),
+        }
+    }
+
+    /// The group that throttles, by its place in [`Sample::throttling`], with its quota in
+    /// CPUs.
+    pub fn quota(&self, index: usize) -> (PathBuf, Option<f64>) {
+        let Some((level, hierarchy)) = self.cpu.get(index).zip(self.hierarchy.as_ref()) else {
+            return (PathBuf::new(), None);
+        };
+        let limits = Limits::read(hierarchy, &level.path).ok();
+        let own = limits.and_then(|limits| {
+            let own = limits
+                .groups
+                .into_iter()
+                .find(|group| group.path == level.path);
+            own?.limit.cpus()
+        });
+        (level.path.clone(), own)
+    }
+}
+
+fn throttling_of(level: &Level) -> Throttling {
+    let Ok(Some(stat)) = CpuStat::read(&level.dir) else {
+        return Throttling::default();
+    };
+    Throttling {
+        periods: stat.nr_periods.unwrap_or(0),
+        throttled: stat.nr_throttled.unwrap_or(0),
+        throttled_ns: stat.throttled_ns.unwrap_or(0),
+        // Only used where it throttles.
+        used_ns: match stat.nr_throttled {
+            Some(1..) => used_by(level).unwrap_or(0),
+            _ => 0,
+        },
+    }
+}
+
+fn used_by(level: &Level) -> Option<u64> {
+    match &level.acct {
+        Some(dir) => cpuacct_usage_ns(dir).ok()?,
+        None => CpuStat::read(&level.dir).ok()??.usage_ns,
+    }
+}
+
+/// Of the groups with a limit, the one that is nearest to it.
+fn fullest(groups: &[(&Level, MemoryStat)]) -> Option<Memory> {
+    let limited = groups.iter().filter_map(|(level, stat)| {
+        let limit = stat.limit?;
+        // File cache counts as used until the kernel wants it back.
+        let cache = if stat.usage > limit / 2 {
+            MemoryStat::reclaimable(Path::new(&level.dir))
+        } else {
+            0
+        };
+        Some(Memory {
+            path: level.path.clone(),
+            used: stat.usage.saturating_sub(cache),
+            limit,
+        })
+    });
+    limited.max_by(|a, b| a.share().total_cmp(&b.share()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    struct Fixture(tempfile::TempDir);
+
+    impl Fixture {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn file(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn meter(&self, mounts: &[(&str, &str, &str)], membership: &str, own: bool) -> Meter {
+            let lines: String = mounts
+                .iter()
+                .map(|(at, kind, options)| {
+                    let at = self.0.path().join(at).display().to_string();
+                    format!("1 2 0:26 / {at} rw - {kind} none rw,{options}\n")
+                })
+                .collect();
+            self.file("proc/42/cgroup", membership);
+            let proc = ProcRoot::new(self.0.path().join("proc"));
+            Meter::new(&CgroupLayout::from_mountinfo(lines), &proc, 42, own).unwrap()
+        }
+    }
+
+    #[test]
+    fn version_2_with_a_limit_above() {
+        let fixture = Fixture::new();
+        fixture.file(
+            "cg/a/run/cpu.stat",
+            "usage_usec 500\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n",
+        );
+        fixture.file("cg/a/run/cpu.max", "max 100000\n");
+        fixture.file(
+            "cg/a/cpu.stat",
+            "usage_usec 900\nnr_periods 50\nnr_throttled 30\nthrottled_usec 2000\n",
+        );
+        fixture.file("cg/a/cpu.max", "20000 100000\n");
+        fixture.file("cg/cpu.stat", "usage_usec 5000\n");
+        fixture.file("cg/a/run/memory.current", "900\n");
+        fixture.file("cg/a/run/memory.max", "max\n");
+        fixture.file("cg/a/run/memory.events", "max 4\noom_kill 1\n");
+        fixture.file("cg/a/memory.current", "950\n");
+        fixture.file("cg/a/memory.max", "1000\n");
+        fixture.file("cg/a/memory.events", "oom_kill 7\n");
+        fixture.file("cg/a/memory.stat", "inactive_file 100\n");
+        fixture.file("cg/a/run/pids.current", "5\n");
+        fixture.file("cg/a/run/pids.max", "6\n");
+        fixture.file("cg/a/run/pids.events", "max 3\n");
+        let meter = fixture.meter(&[("cg", "cgroup2", "x")], "0::/a/run\n", true);
+        let at = Instant::now();
+        let throttled = Throttling {
+            periods: 50,
+            throttled: 30,
+            throttled_ns: 2_000_000,
+            used_ns: 900_000,
+        };
+        let want = Sample {
+            at,
+            used_ns: Some(500_000),
+            throttling: vec![Throttling::default(), throttled, Throttling::default()],
+            memory: Some(Memory {
+                path: "/a".into(),
+                used: 850,
+                limit: 1000,
+            }),
+            memory_hits: 4,
+            oom_kills: 1,
+            refused: 3,
+            tasks: Some((5, 6)),
+        };
+        assert_eq!(meter.sample(at), want);
+        assert_eq!(meter.quota(1), ("/a".into(), Some(0.2)));
+        assert_eq!(meter.quota(0), ("/a/run".into(), None));
+    }
+
+    #[test]
+    fn version_1_in_several_hierarchies() {
+        let fixture = Fixture::new();
+        fixture.file(
+            "cpu/run/cpu.stat",
+            "nr_periods 9\nnr_throttled 4\nthrottled_time 700\n",
+        );
+        fixture.file("acct/run/cpuacct.usage", "300\n");
+        fixture.file("memory/m/memory.usage_in_bytes", "10\n");
+        fixture.file("memory/m/memory.limit_in_bytes", "100\n");
+        let mounts = [
+            ("cpu", "cgroup", "cpu"),
+            ("acct", "cgroup", "cpuacct"),
+            ("memory", "cgroup", "memory"),
+        ];
+        let membership = "3:memory:/m\n2:cpuacct:/run\n1:cpu:/run\n";
+        let sample = fixture
+            .meter(&mounts, membership, true)
+            .sample(Instant::now());
+        assert_eq!(sample.used_ns, Some(300));
+        let throttled = Throttling {
+            periods: 9,
+            throttled: 4,
+            throttled_ns: 700,
+            used_ns: 300,
+        };
+        assert_eq!(sample.throttling[0], throttled);
+        assert_eq!(sample.memory.unwrap().share(), 0.1);
+        assert_eq!((sample.refused, sample.tasks), (0, None));
+        // Another's groups tell nothing of the command alone.
+        let sample = fixture
+            .meter(&mounts, membership, false)
+            .sample(Instant::now());
+        assert_eq!((sample.used_ns, sample.oom_kills), (None, 0));
+        assert_eq!(sample.throttling[0], throttled);
+    }
+
+    #[test]
+    fn groups_that_went_say_nothing() {
+        let fixture = Fixture::new();
+        fixture.file("cg/run/cpu.stat", "usage_usec 5\n");
+        let meter = fixture.meter(&[("cg", "cgroup2", "x")], "0::/run\n", true);
+        fs::remove_dir_all(fixture.0.path().join("cg")).unwrap();
+        let sample = meter.sample(Instant::now());
+        assert_eq!((sample.used_ns, sample.memory), (None, None));
+    }
+}

@@ -1,0 +1,325 @@
+//! Watching a command: whether it gets on, what keeps it from that, and when it is enough.
+//!
+//! Progress is output, an event of a test, or CPU time with a sign of work (see [`work`]).
+//! Three things end a command: `--timeout`; no progress for `--idle-timeout`; and no progress
+//! for `--stall-window` while it was throttled, short of memory, refused new tasks or partly
+//! killed for want of memory. Each of those conditions alone is only said: a command that is
+//! throttled nine tenths of the time may be slow and healthy.
+
+mod history;
+mod meter;
+mod verdict;
+mod warn;
+mod work;
+
+use std::time::{Duration, Instant};
+
+use super::breaker::Breaker;
+use super::output::Streams;
+use super::place::Place;
+use crate::cgroup::{CgroupError, CgroupLayout};
+use crate::process::ProcRoot;
+
+use history::History;
+use meter::Meter;
+pub(super) use verdict::span;
+pub use verdict::{Cause, Reason, Verdict};
+use warn::Warner;
+use work::{Done, Work};
+
+/// A part of the quota from which CPU time can be progress, where the quota is small.
+const USEFUL_PART_OF_QUOTA: f64 = 0.2;
+/// Events up to this long before the last progress belong to what came after it.
+const JUST_BEFORE: Duration = Duration::from_secs(10);
+/// From this part of a CPU on a command that gets nothing done is busy.
+const BUSY: f64 = 0.1;
+/// The part of the quota for it.
+const BUSY_PART_OF_QUOTA: f64 = 0.5;
+
+/// A command that is watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    breaker: Breaker,
+    meter: Meter,
+    work: Work,
+    history: History,
+    warner: Warner,
+    started: Instant,
+    last_tick: Instant,
+    last_output: Instant,
+    last_work: Instant,
+    /// How long it stood still together with gohang.
+    paused: Duration,
+    /// Nanoseconds of CPU time a second that can be progress.
+    useful_cpu_ns: u64,
+    /// CPU time of its processes since the watch began, where no group counts it.
+    spent_ns: u64,
+    /// All that was done in the last look.
+    last_done: Done,
+}
+
+impl Watch {
+    /// Of the command in process `pid`, started at `now`. `own`: its groups hold nothing else.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn new(
+        breaker: &Breaker,
+        layout: &CgroupLayout,
+        proc: &ProcRoot,
+        pid: u32,
+        own: bool,
+        now: Instant,
+    ) -> Result<Self, CgroupError> {
+        let meter = Meter::new(layout, proc, pid, own)?;
+        let quota = (0..).map_while(|index| {
+            let (path, quota) = meter.quota(index);
+            (!path.as_os_str().is_empty()).then_some(quota)
+        });
+        let quota = quota.flatten().fold(f64::INFINITY, f64::min);
+        let useful = breaker.useful_cpu.min(quota * USEFUL_PART_OF_QUOTA);
+        Ok(Self {
+            meter,
+            work: Work::new(proc.clone(), now),
+            // What was just before the last progress counts too.
+            history: History::new(breaker.looks_back() + JUST_BEFORE),
+            warner: Warner::new(breaker),
+            started: now,
+            last_tick: now,
+            last_output: now,
+            last_work: now,
+            paused: Duration::ZERO,
+            useful_cpu_ns: (useful * 1e9) as u64,
+            spent_ns: 0,
+            last_done: Done::default(),
+            breaker: breaker.clone(),
+        })
+    }
+
+    /// When the next look is due.
+    pub fn next_tick(&self) -> Instant {
+        let next = self.last_tick + self.breaker.sample_every;
+        match self.breaker.timeout {
+            Some(limit) => next.min(self.started + self.paused + limit),
+            None => next,
+        }
+    }
+
+    /// Looks, says what is worth saying, and judges.
+    pub fn tick(
+        &mut self,
+        now: Instant,
+        place: &dyn Place,
+        streams: &mut Streams,
+        say: &mut dyn FnMut(&str),
+    ) -> Option<Verdict> {
+        self.account_for_stops(now);
+        self.last_tick = now;
+        streams.look(now);
+        let output = streams.seen().last_output();
+        if output > self.last_output {
+            self.last_output = output;
+        } else {
+            self.look_at_work(now, place, streams.is_blind());
+        }
+        let mut sample = self.meter.sample(now);
+        if sample.used_ns.is_none() {
+            sample.used_ns = Some(self.spent_ns);
+        }
+        self.history.push(sample);
+        let view = View {
+            now,
+            elapsed: self.elapsed(now),
+            idle: self.idle(now),
+            silent: now.saturating_duration_since(self.last_output),
+            history: &self.history,
+            meter: &self.meter,
+        };
+        let exceeded = self.exceeded(&view);
+        if exceeded.is_some() {
+            self.warner.warn_of_events(&view, say);
+        } else {
+            self.warner.warn(&view, streams.seen(), say);
+        }
+        exceeded.map(|(reason, certain)| self.verdict(reason, certain, now, streams))
+    }
+
+    /// At the command's own end: what has happened since the last look is said.
+    pub fn end(&mut self, now: Instant, streams: &mut Streams, say: &mut dyn FnMut(&str)) {
+        streams.look(now);
+        self.history.push(self.meter.sample(now));
+        let view = View {
+            now,
+            elapsed: self.elapsed(now),
+            idle: Duration::ZERO,
+            silent: Duration::ZERO,
+            history: &self.history,
+            meter: &self.meter,
+        };
+        self.warner.warn_of_events(&view, say);
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+            .saturating_sub(self.paused)
+    }
+
+    fn idle(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_output.max(self.last_work))
+    }
+
+    /// A job that was stopped (Ctrl-Z) stood still together with gohang: that time counts for
+    /// nothing.
+    fn account_for_stops(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.last_tick);
+        let usual = self.breaker.sample_every * 5 + Duration::from_secs(2);
+        if gap > usual {
+            self.paused += gap;
+            self.last_output += gap;
+            self.last_work += gap;
+            self.history.shift(gap);
+        }
+    }
+
+    fn look_at_work(&mut self, now: Instant, place: &dyn Place, blind: bool) {
+        let Ok(pids) = place.processes() else {
+            return;
+        };
+        let Some(done) = self.work.look(&pids, now) else {
+            return;
+        };
+        self.spent_ns = self.spent_ns.saturating_add(done.activity.cpu_ns);
+        self.last_done = done;
+        if blind && done.has_written() {
+            self.last_output = now;
+        }
+        if done.is_work(self.useful_cpu_ns) {
+            self.last_work = now;
+        }
+    }
+
+    /// What is exceeded, and the cause where the threshold is one of that cause.
+    fn exceeded(&self, view: &View<'_>) -> Option<(Reason, Option<Cause>)> {
+        let breaker = &self.breaker;
+        if let Some(limit) = breaker.timeout.filter(|limit| view.elapsed >= *limit) {
+            return Some((Reason::Timeout(limit), None));
+        }
+        if let Some(limit) = breaker.idle_timeout.filter(|limit| view.idle >= *limit) {
+            return Some((Reason::Idle(limit), None));
+        }
+        let window = breaker.stall_window?;
+        let stalled = Reason::Stalled(window);
+        if view.idle >= window {
+            let history = view.history;
+            if history.growth(window, |sample| sample.oom_kills) > 0 {
+                return Some((stalled, Some(Cause::OutOfMemory)));
+            }
+            let throttled = history.throttled(window);
+            if throttled.is_some_and(|found| found.periods >= breaker.throttled_periods) {
+                return Some((stalled, Some(Cause::Throttled)));
+            }
+            let hit = history.growth(window, |sample| sample.memory_hits) > 0;
+            if hit && view.memory_share() >= breaker.memory_share {
+                return Some((stalled, Some(Cause::MemoryPressure)));
+            }
+        }
+        // Trying to fork is no progress where that is refused.
+        if view.silent >= window && view.history.growth(window, |sample| sample.refused) > 0 {
+            return Some((stalled, Some(Cause::OutOfTasks)));
+        }
+        None
+    }
+
+    fn verdict(
+        &self,
+        reason: Reason,
+        certain: Option<Cause>,
+        now: Instant,
+        streams: &Streams,
+    ) -> Verdict {
+        let history = &self.history;
+        let idle = self.idle(now);
+        let since = idle + JUST_BEFORE;
+        // What was before the last progress did not keep it from getting on.
+        let throttled = history.throttled(match reason {
+            Reason::Timeout(_) if idle < self.breaker.throttled_for => self.breaker.throttled_for,
+            _ => idle,
+        });
+        let used = history.cpus_used(idle.max(Duration::from_secs(5)));
+        let memory = history.last().and_then(|sample| sample.memory.as_ref());
+        let oom_kills = history.growth(since, |sample| sample.oom_kills);
+        let refused = history.growth(since, |sample| sample.refused);
+        let quota = throttled.map(|found| self.meter.quota(found.index));
+        let is_throttled = throttled
+            .is_some_and(|found| found.share >= self.breaker.throttled_share && found.periods > 0);
+        let hit = history.growth(since, |sample| sample.memory_hits) > 0;
+        let is_short = hit && memory.is_some_and(|m| m.share() >= self.breaker.memory_share);
+        let recent = (self.elapsed(now) / 4).clamp(self.breaker.sample_every, JUST_BEFORE);
+        let getting_on = idle < recent && !matches!(reason, Reason::Idle(_));
+        let busy_from = quota
+            .as_ref()
+            .and_then(|(_, quota)| *quota)
+            .map_or(BUSY, |quota| BUSY.min(quota * BUSY_PART_OF_QUOTA));
+        let cause = certain.unwrap_or(match () {
+            () if oom_kills > 0 => Cause::OutOfMemory,
+            () if refused > 0 => Cause::OutOfTasks,
+            () if is_throttled => Cause::Throttled,
+            () if is_short => Cause::MemoryPressure,
+            () if getting_on => Cause::Slow,
+            () if used.is_some_and(|used| used >= busy_from) => Cause::Busy,
+            () => Cause::Waiting,
+        });
+        let mut evidence = Vec::new();
+        if idle >= Duration::from_secs(1) {
+            evidence.push(format!(
+                "no output, test event or useful CPU for {}",
+                span(idle)
+            ));
+        }
+        if oom_kills > 0 {
+            evidence.push(format!("the kernel killed {oom_kills} of its processes"));
+        }
+        if refused > 0 {
+            evidence.push(format!("{refused} forks were refused"));
+        }
+        if let Some(found) = throttled.filter(|_| is_throttled || cause == Cause::Throttled) {
+            evidence.push(warn::throttled_words(&found, quota));
+        }
+        if let Some(memory) = memory.filter(|m| m.share() >= self.breaker.memory_share) {
+            evidence.push(warn::memory_words(memory));
+        }
+        if let Some(used) = used {
+            evidence.push(format!("it used {used:.2} of a CPU"));
+        }
+        Verdict {
+            reason,
+            cause,
+            evidence,
+            running: Verdict::tests(&streams.seen().running(), now),
+            goroutines: Vec::new(),
+        }
+    }
+}
+
+/// What warnings and judgements rest on.
+struct View<'a> {
+    now: Instant,
+    /// Since the start.
+    elapsed: Duration,
+    /// Since the last progress.
+    idle: Duration,
+    /// Since the last output.
+    silent: Duration,
+    history: &'a History,
+    meter: &'a Meter,
+}
+
+impl View<'_> {
+    fn memory_share(&self) -> f64 {
+        let memory = self
+            .history
+            .last()
+            .and_then(|sample| sample.memory.as_ref());
+        memory.map_or(0.0, meter::Memory::share)
+    }
+}

@@ -1,0 +1,152 @@
+//! What a gohang that was killed leaves behind, and who removes it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::actor::pause_ms;
+use crate::product;
+use crate::run::{Report, Settings, Test};
+use crate::sys;
+use crate::wrapped::{self, LIMIT, command, groups, is_alive, words, wrapped};
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test {
+            name: "run::killed_then_run",
+            body: killed_then_run,
+        },
+        Test {
+            name: "run::killed_then_clean",
+            body: killed_then_clean,
+        },
+        Test {
+            name: "run::clean_leaves_the_living",
+            body: clean_leaves_the_living,
+        },
+    ]
+}
+
+/// Starts a run with daemons, kills gohang after `after_us`; the daemons that were there.
+fn killed(settings: &Settings, after_us: u64) -> Result<Vec<i32>> {
+    let mut command = command("daemon", &["n=2"])?;
+    // The command itself goes on as well.
+    command.splice(0..0, words(&["sh", "-c", "\"$@\"; sleep 1000", "sh"]));
+    let mut child = wrapped(settings, &["--tasks-max", "50"], &command)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    sys::sleep_ns(after_us * 1000);
+    child.kill()?;
+    child.wait()?;
+    let mut out = child.stdout.take().context("no pipe")?;
+    // Its daemons have no streams, but `sleep` does: what is there is all that is read.
+    let mut text = vec![0u8; 4096];
+    // SAFETY: the descriptor is open and its flags are numbers.
+    unsafe {
+        libc::fcntl(
+            std::os::fd::AsRawFd::as_raw_fd(&out),
+            libc::F_SETFL,
+            libc::O_NONBLOCK,
+        );
+    }
+    let n = std::io::Read::read(&mut out, &mut text).unwrap_or(0);
+    Ok(String::from_utf8_lossy(&text[..n])
+        .lines()
+        .filter_map(|line| line.strip_prefix("daemon ")?.parse().ok())
+        .collect())
+}
+
+/// At random moments, each followed by another run, which clears up before it begins.
+fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
+    let mut state = sys::mono_ns() | 1;
+    let (mut left_groups, mut all) = (0, 0);
+    for round in 0..20 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // The first half while it starts, the others when it runs.
+        let after_us = state % if round < 10 { 30_000 } else { 300_000 };
+        let daemons = killed(settings, after_us)?;
+        all += daemons.len();
+        left_groups += groups("gohang-run-")?.len();
+        let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
+            .with_context(|| format!("after a kill at {after_us} us"))?;
+        ensure!(
+            end.status.code() == Some(4),
+            "{}: {}",
+            end.status,
+            end.stderr_line()
+        );
+        ensure!(
+            !daemons.iter().any(|&pid| is_alive(pid)),
+            "killed at {after_us} us, a daemon lives on"
+        );
+    }
+    report.note(format!(
+        "20 kills left {left_groups} groups and {all} daemons; all gone"
+    ));
+    ensure!(
+        left_groups >= 10 && all > 4,
+        "the kills came too early to prove anything"
+    );
+    Ok(())
+}
+
+fn killed_then_clean(settings: &Settings, report: &mut Report) -> Result<()> {
+    let gohang = settings.gohang()?;
+    // Long enough on a busy machine.
+    let daemons = killed(settings, 400_000)?;
+    ensure!(
+        daemons.len() == 2,
+        "only {} daemons were there",
+        daemons.len()
+    );
+    ensure!(!groups("gohang-run-")?.is_empty(), "nothing was left");
+    let end = product::run(gohang, &["clean"], LIMIT)?;
+    let text = String::from_utf8_lossy(&end.stdout).into_owned();
+    report.note(text.trim().replace('\n', " | "));
+    ensure!(
+        end.status.success(),
+        "{}: {}",
+        end.status,
+        end.stderr_line()
+    );
+    ensure!(text.contains("gone now"), "{text}");
+    ensure!(
+        !daemons.iter().any(|&pid| is_alive(pid)),
+        "a daemon lives on"
+    );
+    wrapped::nothing_left()?;
+    let end = product::run(gohang, &["clean"], LIMIT)?;
+    ensure!(
+        end.status.success() && end.stdout == b"nothing was left behind\n",
+        "{}",
+        String::from_utf8_lossy(&end.stdout)
+    );
+    Ok(())
+}
+
+/// A run that goes on is nothing that was left behind.
+fn clean_leaves_the_living(settings: &Settings, _: &mut Report) -> Result<()> {
+    let command = command("sleep", &["ms=800"])?;
+    let mut child = wrapped(settings, &[], &command)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut out = std::io::BufReader::new(child.stdout.take().context("no pipe")?);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line)?;
+    let end = product::run(settings.gohang()?, &["clean"], LIMIT)?;
+    ensure!(end.status.success(), "{}", end.status);
+    pause_ms(50);
+    ensure!(child.try_wait()?.is_none(), "it was ended");
+    let status = child.wait()?;
+    ensure!(status.success(), "{status}");
+    wrapped::until("no groups", Duration::from_secs(2), || {
+        Ok(groups("gohang-run-")?.is_empty())
+    })
+}

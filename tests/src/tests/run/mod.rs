@@ -1,0 +1,25 @@
+//! `gohang run`: real commands, bare and under it.
+
+mod breaker;
+mod contract;
+mod go_test;
+mod leftovers;
+mod limits;
+mod signals;
+
+use crate::run::Test;
+
+/// The tests of this folder.
+pub fn tests() -> Vec<Test> {
+    [
+        contract::tests(),
+        signals::tests(),
+        limits::tests(),
+        leftovers::tests(),
+        breaker::tests(),
+        go_test::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
