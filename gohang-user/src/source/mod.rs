@@ -1,6 +1,7 @@
 //! Where events come from. Everything behind a [`Source`] runs and is tested
 //! without privileges.
 
+mod check;
 mod facts;
 mod live;
 mod pending;
@@ -11,8 +12,9 @@ pub mod recording;
 mod select;
 mod synthetic;
 
+pub use check::{SelectError, check_pids};
 pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, now, same_start};
-pub use live::{Live, LiveOptions, SelectError, check_pids};
+pub use live::{Live, LiveOptions};
 pub use recorded::{Ending, Recorded};
 pub use select::Selection;
 pub use synthetic::Synthetic;
