@@ -269,6 +269,10 @@ pub struct Process {
     pub runqueue: Waits,
     /// Time on a CPU, all threads.
     pub running_ns: u64,
+    /// What the delivered episodes interrupted, most often first, at most 10; empty where
+    /// it is not known, as of programs that are not Go.
+    #[serde(default)]
+    pub interrupted: Vec<Interrupted>,
     /// By thread: episodes only, from the records.
     pub threads: Vec<Thread>,
     /// The chain from request to yield; null, until it is measured.
@@ -298,6 +302,21 @@ impl Process {
 
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// A function that delivered signals interrupted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Interrupted {
+    /// Its name, escaped; null for code without one.
+    pub function: Option<String>,
+    /// Delivered episodes.
+    pub count: u64,
+    /// First send to delivery, all of them together.
+    pub total_ns: u64,
+    /// Episodes by what a signal meets at the very instruction: safe (it can preempt),
+    /// `not_go`, assembly, runtime, marked (by the compiler, as not to be cut). In all but
+    /// the first, the signal is delivered and the goroutine runs on.
+    pub safe_points: BTreeMap<String, u64>,
 }
 
 /// A CPU limit and the group that sets it.

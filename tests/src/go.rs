@@ -25,6 +25,8 @@ pub struct Workload {
     pub version: &'static str,
     /// Without symbol table and debug information.
     pub stripped: bool,
+    /// Loaded at an address chosen at run time.
+    pub pie: bool,
     path: PathBuf,
 }
 
@@ -35,6 +37,19 @@ impl Workload {
     /// # Errors
     /// Skips the test when there are neither; fails when a build does.
     pub fn all(settings: &Settings) -> Result<Vec<Self>> {
+        Self::of_forms(settings, &[(false, false), (true, false)])
+    }
+
+    /// The workload of every version as a stripped, position-independent program.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub fn all_pie(settings: &Settings) -> Result<Vec<Self>> {
+        Self::of_forms(settings, &[(true, true)])
+    }
+
+    /// Forms: whether stripped, whether position-independent.
+    fn of_forms(settings: &Settings, forms: &[(bool, bool)]) -> Result<Vec<Self>> {
         let folder = match (&settings.workloads, &settings.go_root) {
             (Some(folder), _) => folder.clone(),
             (None, Some(root)) => root.join("workloads"),
@@ -42,11 +57,16 @@ impl Workload {
         };
         let mut all = Vec::new();
         for version in VERSIONS {
-            for stripped in [false, true] {
-                let name = format!("stall-{version}{}", if stripped { "-stripped" } else { "" });
+            for &(stripped, pie) in forms {
+                let name = format!(
+                    "stall-{version}{}{}",
+                    if pie { "-pie" } else { "" },
+                    if stripped { "-stripped" } else { "" }
+                );
                 let workload = Self {
                     version,
                     stripped,
+                    pie,
                     path: folder.join(name),
                 };
                 match &settings.go_root {
@@ -75,6 +95,9 @@ impl Workload {
         command.args(["build", "-trimpath", "-o"]).arg(&self.path);
         if self.stripped {
             command.args(["-ldflags", "-s -w"]);
+        }
+        if self.pie {
+            command.arg("-buildmode=pie");
         }
         let output = command
             .arg(".")
@@ -123,8 +146,9 @@ impl std::fmt::Display for Workload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "go{}{}",
+            "go{}{}{}",
             self.version,
+            if self.pie { " pie" } else { "" },
             if self.stripped { " stripped" } else { "" }
         )
     }

@@ -164,7 +164,8 @@ fn build_workloads(words: &[String]) -> Result<()> {
         go_root: Some(std::path::absolute(root)?),
         ..Settings::default()
     };
-    for workload in go::Workload::all(&settings)? {
+    let all = go::Workload::all(&settings)?;
+    for workload in all.into_iter().chain(go::Workload::all_pie(&settings)?) {
         eprintln!("{}", workload.path().display());
     }
     Ok(())

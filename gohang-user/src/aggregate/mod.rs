@@ -2,6 +2,7 @@
 
 mod groups;
 mod histogram;
+mod interrupted;
 mod process;
 mod report;
 

@@ -6,6 +6,7 @@ use gohang_common::cause::CAUSES;
 use gohang_common::map::{Summary, series};
 
 use super::Histogram;
+use super::interrupted::InterruptedData;
 use crate::event::Episode;
 use crate::probe::OwnerSummary;
 use crate::source::Facts;
@@ -31,6 +32,7 @@ pub(super) struct ProcessData {
     /// Totals taken out of the kernel's maps at its end, by group.
     pub kept: BTreeMap<u64, OwnerSummary>,
     pub threads: BTreeMap<u32, ThreadData>,
+    pub interrupted: InterruptedData,
 }
 
 /// Episodes of one thread, from the records.
@@ -65,6 +67,9 @@ impl ProcessData {
         let Some(latency) = episode.latency_ns() else {
             return;
         };
+        if let Some(place) = &episode.place {
+            self.interrupted.add(place, latency);
+        }
         if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&episode.tid) {
             return;
         }

@@ -301,6 +301,7 @@ fn process(
         stall: process::histogram(&totals, series::STALL).waits(),
         runqueue: process::histogram(&totals, series::RUN_QUEUE).waits(),
         running_ns: totals.totals.running_ns,
+        interrupted: data.interrupted.top(),
         threads: data
             .threads
             .iter()

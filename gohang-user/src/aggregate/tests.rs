@@ -43,6 +43,7 @@ fn episode(latency: u64) -> Episode {
         comm: b"wor\x1bker".to_vec(),
         goid: None,
         pc: None,
+        place: None,
         process_directed: false,
         sender_pid: Some(40),
         sent_ns: 1000,

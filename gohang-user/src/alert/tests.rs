@@ -15,6 +15,7 @@ fn episode(outcome: Outcome, parts: Sums) -> Episode {
         comm: b"x".to_vec(),
         goid: Some(3),
         pc: None,
+        place: None,
         process_directed: false,
         sender_pid: Some(7),
         sent_ns: 1000,

@@ -79,6 +79,7 @@ mod tests {
             comm: b"busy".to_vec(),
             goid: None,
             pc: None,
+            place: None,
             process_directed: false,
             sender_pid: Some(sender),
             sent_ns,

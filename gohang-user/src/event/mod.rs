@@ -7,6 +7,9 @@ pub use decode::{DecodeError, decode};
 use gohang_common::cause::{Cause, Outcome, Sums};
 pub use gohang_common::record::ProcessEvent;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use crate::golang::Place;
 
 /// A decoded record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,10 @@ pub struct Episode {
     pub goid: Option<u64>,
     /// User instruction pointer at delivery.
     pub pc: Option<u64>,
+    /// What is there, if known: added to what the kernel side says. Pending episodes,
+    /// the only ones that are written in this form, have none.
+    #[serde(skip)]
+    pub place: Option<Arc<Place>>,
     /// Sent to the process rather than to one thread.
     pub process_directed: bool,
     /// Sending process, none if the kernel sent it.

@@ -80,7 +80,7 @@ pub struct Inspector {
 
 /// What tells one state of a file from every other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FileKey {
+pub(super) struct FileKey {
     dev: u64,
     inode: u64,
     size: u64,
@@ -89,7 +89,7 @@ struct FileKey {
 }
 
 impl FileKey {
-    fn of(meta: &Metadata) -> Self {
+    pub(super) fn of(meta: &Metadata) -> Self {
         Self {
             dev: meta.dev(),
             inode: meta.ino(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -13,10 +14,31 @@ const MAX_FILES: usize = 512;
 pub struct Mapping {
     /// Its name in `/proc/PID/map_files`.
     pub name: String,
+    /// Where it is mapped.
+    pub range: Range<u64>,
+    /// What of the file lies at the begin of the range.
+    pub offset: u64,
     /// Its inode number.
     pub inode: u64,
     /// Its path as the process sees it, without the note that it was deleted.
     pub path: PathBuf,
+}
+
+impl Mapping {
+    /// Where in the file what is mapped at `address` lies.
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        let inside = address.checked_sub(self.range.start)?;
+        self.offset.checked_add(inside)
+    }
+}
+
+/// The mappings of files that are executable, in the order of their addresses; at most
+/// [`MAX_FILES`]. Lines of another form are passed over.
+pub fn executable_mappings(maps: &[u8]) -> impl Iterator<Item = Mapping> {
+    maps.split(|&byte| byte == b'\n')
+        .filter_map(parse_line)
+        .map(|(_, mapping)| mapping)
+        .take(MAX_FILES)
 }
 
 /// The files mapped executable, each once, in the order of their addresses; at most
@@ -44,7 +66,7 @@ fn parse_line(line: &[u8]) -> Option<(String, Mapping)> {
     let start = u64::from_str_radix(start, 16).ok()?;
     let end = u64::from_str_radix(end, 16).ok()?;
     let executable = field()?.as_bytes().get(2) == Some(&b'x');
-    let _offset = field()?;
+    let offset = u64::from_str_radix(field()?, 16).ok()?;
     let device = field()?.to_owned();
     let inode = field()?.parse().ok()?;
     if !executable || inode == 0 || rest.first() != Some(&b'/') {
@@ -57,6 +79,8 @@ fn parse_line(line: &[u8]) -> Option<(String, Mapping)> {
         device,
         Mapping {
             name: format!("{start:x}-{end:x}"),
+            range: start..end,
+            offset,
             inode,
             path,
         },

@@ -22,6 +22,9 @@ mod modinfo;
 mod moduledata;
 mod offsets;
 mod pclntab;
+mod places;
+#[cfg(test)]
+mod places_tests;
 mod relocations;
 mod safepoint;
 mod symbols;
@@ -44,6 +47,8 @@ pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use modinfo::ModInfo;
 pub use offsets::{GoOffsets, NoOffsets, offsets};
 pub use pclntab::NoTable;
+pub use places::Place;
+pub(crate) use places::Places;
 pub use safepoint::{SafePoint, SafePoints};
 pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};

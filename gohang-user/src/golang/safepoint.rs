@@ -3,6 +3,8 @@
 //! The same tables as in `isAsyncSafePoint` (runtime/preempt.go). What that function
 //! asks of the goroutine and its thread, which no file tells, is not part of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::elf::ElfError;
 use super::image::ReadAt;
 use super::moduledata::ModuleData;
@@ -31,7 +33,8 @@ const RUNTIME: [&str; 4] = [
 ];
 
 /// What a signal meets at an instruction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SafePoint {
     /// It can preempt here.
     Safe,
@@ -47,6 +50,27 @@ pub enum SafePoint {
 }
 
 impl SafePoint {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Safe,
+        Self::NotGo,
+        Self::Assembly,
+        Self::Runtime,
+        Self::Marked,
+    ];
+
+    /// Its name in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::NotGo => "not_go",
+            Self::Assembly => "assembly",
+            Self::Runtime => "runtime",
+            Self::Marked => "marked",
+        }
+    }
+
     /// Whether a signal can preempt here.
     #[must_use]
     pub const fn is_safe(self) -> bool {
@@ -70,8 +94,27 @@ impl SafePoint {
 #[derive(Debug)]
 pub struct SafePoints<'a, R> {
     symbols: &'a Symbols<R>,
-    /// Where functions' data counts from, and the layout of an inlined call.
-    inlined: Option<(u64, InlinedCall)>,
+    inlined: InlinedCalls,
+}
+
+/// Where the data of a program's functions counts from, and the layout of an inlined call
+/// in it; none if not known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InlinedCalls(Option<(u64, InlinedCall)>);
+
+impl InlinedCalls {
+    /// Those of the program of `symbols`, of this version.
+    pub fn find<R: ReadAt>(symbols: &Symbols<R>, version: &GoVersion) -> Result<Self, ElfError> {
+        let mut inlined = None;
+        if let (Some((table, _)), Some(minor)) = (symbols.go_table(), version.minor())
+            && let Some(module) = ModuleData::find(symbols.elf(), table)?
+        {
+            inlined = module
+                .func_data(minor)
+                .map(|start| (start, InlinedCall::of(minor)));
+        }
+        Ok(Self(inlined))
+    }
 }
 
 /// Layout of `runtime.inlinedCall`.
@@ -97,15 +140,12 @@ impl<'a, R: ReadAt> SafePoints<'a, R> {
     /// # Errors
     /// When the file is damaged or cannot be read.
     pub fn open(symbols: &'a Symbols<R>, version: &GoVersion) -> Result<Self, ElfError> {
-        let mut inlined = None;
-        if let (Some((table, _)), Some(minor)) = (symbols.go_table(), version.minor())
-            && let Some(module) = ModuleData::find(symbols.elf(), table)?
-        {
-            inlined = module
-                .func_data(minor)
-                .map(|start| (start, InlinedCall::of(minor)));
-        }
-        Ok(Self { symbols, inlined })
+        Ok(Self::with(symbols, InlinedCalls::find(symbols, version)?))
+    }
+
+    /// With what was found before.
+    pub(super) const fn with(symbols: &'a Symbols<R>, inlined: InlinedCalls) -> Self {
+        Self { symbols, inlined }
     }
 
     /// Whether functions inlined into others are told apart: not in a version that came
@@ -113,7 +153,7 @@ impl<'a, R: ReadAt> SafePoints<'a, R> {
     /// another package's function counts as that function.
     #[must_use]
     pub fn knows_inlined(&self) -> bool {
-        self.inlined.is_some()
+        self.inlined.0.is_some()
     }
 
     /// What a signal meets at `vaddr` (before the load bias); `None` when the program
@@ -170,7 +210,7 @@ impl<'a, R: ReadAt> SafePoints<'a, R> {
         offset: u32,
     ) -> Result<String, ElfError> {
         let elf = self.symbols.elf();
-        if let Some((start, layout)) = self.inlined
+        if let Some((start, layout)) = self.inlined.0
             && let Some(tree) = table.func_data(elf, record, INLINED)?
             && let Ok(index) = u64::try_from(table.pc_data(elf, entry, record, INLINED_AT, offset)?)
         {

@@ -38,6 +38,13 @@ pub fn episode_line(episode: &Episode, window_start_ns: u64, cgroup: Option<&str
     if let Some(goid) = episode.goid {
         line.push_str(&format!("; goroutine {goid}"));
     }
+    if let Some(function) = episode
+        .place
+        .as_ref()
+        .and_then(|place| place.function.as_ref())
+    {
+        line.push_str(&format!("; interrupted {}", escape(function)));
+    }
     match episode.coalesced {
         0 => (),
         1 => line.push_str("; 1 more send absorbed"),
@@ -106,6 +113,7 @@ mod tests {
             blocked_kinds: BlockedKinds::default(),
             cause: Cause::Running,
             goid: None,
+            place: None,
             coalesced: 0,
             ..base.clone()
         };
@@ -114,8 +122,8 @@ mod tests {
                 base.clone(),
                 Some("/team/a"),
                 "    3.200000  server (pid 1234 tid 1240): 88 ms, throttled (throttled 86 ms, runqueue \
-                 1.0 ms, blocked (stopped) 600 us, running 400 us); goroutine 17; 3 more sends \
-                 absorbed; in /team/a",
+                 1.0 ms, blocked (stopped) 600 us, running 400 us); goroutine 17; interrupted \
+                 main.(*server).run; 3 more sends absorbed; in /team/a",
             ),
             (
                 quick.clone(),

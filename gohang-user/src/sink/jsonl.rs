@@ -49,6 +49,8 @@ pub struct EpisodeLine<'a> {
     pub comm: Cow<'a, str>,
     /// Goroutine interrupted, null if unknown.
     pub goid: Option<u64>,
+    /// Function interrupted, escaped; null if unknown or if it was not delivered.
+    pub function: Option<Cow<'a, str>>,
     /// Whom it was sent to.
     pub directed: Directed,
     /// Sending process, null if the kernel sent it.
@@ -101,6 +103,11 @@ impl<'a> EpisodeLine<'a> {
             start_ns: episode.process.start_ns,
             comm: name(&episode.comm),
             goid: episode.goid,
+            function: episode
+                .place
+                .as_ref()
+                .and_then(|place| place.function.as_ref())
+                .map(|function| name(function.as_bytes())),
             directed: if episode.process_directed {
                 Directed::Process
             } else {
@@ -174,9 +181,11 @@ pub fn write_end(out: &mut Vec<u8>, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golang::Place;
     use crate::sink::sample;
     use gohang_common::cause::Cause;
     use serde_json::Value;
+    use std::sync::Arc;
 
     fn parse(out: &[u8]) -> Value {
         assert_eq!(
@@ -194,7 +203,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("ASCII"),
             "{\"type\":\"episode\",\"pid\":1234,\"tid\":1240,\"start_ns\":77,\"comm\":\"server\",\
-             \"goid\":17,\"directed\":\"thread\",\"sender_pid\":1234,\"sent_ns\":5000000000,\
+             \"goid\":17,\"function\":\"main.(*server).run\",\"directed\":\"thread\",\"sender_pid\":1234,\"sent_ns\":5000000000,\
              \"delivered_ns\":5088000000,\"latency_ns\":88000000,\"coalesced\":3,\
              \"outcome\":\"delivered\",\"throttled_ns\":86000000,\"runqueue_ns\":1000000,\
              \"blocked_ns\":600000,\"running_ns\":400000,\"masked_ns\":0,\"cause\":\"throttled\",\
@@ -211,6 +220,7 @@ mod tests {
             let episode = Episode {
                 outcome,
                 goid: None,
+                place: None,
                 sender_pid: None,
                 process_directed: true,
                 cause: Cause::Running,
@@ -226,6 +236,7 @@ mod tests {
                 "latency_ns",
                 "cause",
                 "goid",
+                "function",
                 "sender_pid",
                 "cgroup",
             ] {
@@ -263,6 +274,10 @@ mod tests {
     fn hostile_names_are_harmless() {
         let episode = Episode {
             comm: b"\x1b[31m\"\xff\xe2\x80\xae".to_vec(),
+            place: Some(Arc::new(Place {
+                function: Some("main.\u{202e}".to_owned()),
+                safe_point: None,
+            })),
             ..sample::episode()
         };
         let mut out = Vec::new();
@@ -274,6 +289,7 @@ mod tests {
         );
         let line = parse(&out);
         assert_eq!(line["comm"], "\\x1b[31m\"\\xff\\u{202e}");
+        assert_eq!(line["function"], "main.\\u{202e}");
         // A path stays exact, for joining.
         assert_eq!(line["cgroup"], "/a\u{9b}\n");
     }

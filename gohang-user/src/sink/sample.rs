@@ -1,6 +1,7 @@
 //! Reports and episodes for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gohang_common::cause::{Cause, Outcome, Sums};
 use gohang_common::hist;
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use crate::buckets::quantile;
 use crate::event::{BlockedKinds, Episode, ProcessId};
+use crate::golang::{Place, SafePoint};
 use crate::probe::{Hook, HookState};
 use crate::report::*;
 
@@ -70,6 +72,20 @@ pub(crate) fn causes(given: &[(Cause, u64, u64, u64)]) -> BTreeMap<String, Cause
     causes
 }
 
+/// A function by the classes of its instructions, in their order.
+fn interrupted(function: &str, count: u64, classes: [u64; 5]) -> Interrupted {
+    Interrupted {
+        function: Some(function.to_owned()),
+        count,
+        total_ns: count * 7_000,
+        safe_points: SafePoint::ALL
+            .iter()
+            .zip(classes)
+            .map(|(class, count)| (class.name().to_owned(), count))
+            .collect(),
+    }
+}
+
 /// A Go server at a fifth of a CPU: 93 signals delivered, one after 88 ms.
 pub(crate) fn process() -> Process {
     Process {
@@ -102,6 +118,10 @@ pub(crate) fn process() -> Process {
         stall: waits(&[(1_000_000, 2), (80_000_000, 78), (96_000_000, 1)]),
         runqueue: waits(&[(10_000, 100), (2_000_000, 80)]),
         running_ns: 1_638_000_000,
+        interrupted: vec![
+            interrupted("main.(*server).run", 62, [60, 0, 0, 0, 2]),
+            interrupted("runtime.memmove", 31, [0, 0, 31, 0, 0]),
+        ],
         threads: vec![Thread {
             tid: 1240,
             comm: "server".to_owned(),
@@ -134,6 +154,7 @@ pub(crate) fn idle() -> Process {
         stall: Waits::default(),
         runqueue: Waits::default(),
         running_ns: 0,
+        interrupted: Vec::new(),
         threads: Vec::new(),
         ..process()
     }
@@ -248,6 +269,10 @@ pub(crate) fn episode() -> Episode {
         comm: b"server".to_vec(),
         goid: Some(17),
         pc: Some(0x40_0000),
+        place: Some(Arc::new(Place {
+            function: Some("main.(*server).run".to_owned()),
+            safe_point: Some(SafePoint::Safe),
+        })),
         process_directed: false,
         sender_pid: Some(1234),
         sent_ns: 5_000_000_000,

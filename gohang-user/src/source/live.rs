@@ -14,7 +14,7 @@ use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, Inspector, PreemptionOff, preemption_off};
+use crate::golang::{FoundGo, Inspector, Places, PreemptionOff, preemption_off};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::ProcRoot;
@@ -38,6 +38,7 @@ pub struct Live {
     proc: ProcRoot,
     inspector: Inspector,
     enricher: Enricher,
+    places: Places,
     taken: Taken,
     traced: BTreeSet<u32>,
     /// Facts read before the first drain.
@@ -101,6 +102,7 @@ impl Live {
             selection,
             inspector: Inspector::new(proc.clone()),
             enricher,
+            places: Places::new(proc.clone()),
             proc,
             taken: Taken::default(),
             traced: BTreeSet::new(),
@@ -249,6 +251,11 @@ impl Live {
 
     fn adopt(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<(), ProbeError> {
         self.traced.insert(pid);
+        if go.is_some() {
+            self.places.follow(pid);
+        } else {
+            self.places.forget(pid);
+        }
         if let Some(Ok(offsets)) = go.map(|go| &go.program.offsets) {
             let offsets = GoOffsets {
                 goid: offsets.g_goid,
@@ -319,6 +326,7 @@ impl Live {
         match record.event {
             ProcessEvent::Exit => {
                 self.traced.remove(&pid);
+                self.places.forget(pid);
                 self.ended.push(record.id);
                 Ok(())
             }
@@ -370,6 +378,7 @@ impl Live {
             into.push(Item::Found(Box::new(facts)));
         } else {
             self.traced.remove(&pid);
+            self.places.forget(pid);
             self.probe.drop_process(pid)?;
             self.ended.push(record.id);
             into.push(Item::Foreign(record.id));
@@ -456,19 +465,25 @@ impl Source for Live {
         for (reason, count) in rejected {
             log::warn!("{count} records rejected: {reason}");
         }
-        for Arrived { event, raw } in arrived {
+        self.places.begin_round();
+        for Arrived { mut event, raw } in arrived {
             let first = into.len();
-            let traced = match &event {
+            let traced = match &mut event {
                 Event::Process(record) => {
                     self.life(record, into)?;
                     true
                 }
                 // Else written before the decision that its process is foreign.
-                Event::Episode(episode) => self.traced.contains(&episode.process.pid),
+                Event::Episode(episode) => {
+                    let pid = episode.process.pid;
+                    episode.place = episode.pc.and_then(|pc| self.places.at(pid, pc));
+                    self.traced.contains(&pid)
+                }
             };
             self.record_items(&into[first..]);
             if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
                 recorder.group_of(&event, &mut self.enricher);
+                recorder.place_of(&event);
                 recorder.record(&raw, traced);
             }
             if traced {

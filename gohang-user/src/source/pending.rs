@@ -38,6 +38,7 @@ pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
         comm: thread.comm[..end].to_vec(),
         goid: None,
         pc: None,
+        place: None,
         process_directed: pending.shared.is_some(),
         sender_pid: (sent.sender_known != 0).then_some(sent.sender_tgid),
         sent_ns: sent.sent_ns,

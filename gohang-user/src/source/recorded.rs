@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::recording::{
-    Answers, Begin, EndedForm, FrameReader, GroupForm, Kind, Next, RecordingError, Totals,
+    Answers, Begin, EndedForm, FrameReader, GroupForm, Kind, Next, PlaceForm, RecordingError,
+    Totals,
 };
 use super::{Facts, Item, Source, SourceError, Taken};
 use crate::event::{Episode, Event, ProcessId, decode};
+use crate::golang::Place;
 use crate::probe::{Counters, Snapshot};
 
 /// Items that one drain yields at most, or a few more.
@@ -24,6 +27,7 @@ pub struct Recorded<R> {
     totals: Option<Totals>,
     taken: Taken,
     paths: HashMap<u64, Option<String>>,
+    places: HashMap<(ProcessId, u64), Arc<Place>>,
     pending: Vec<Episode>,
     ending: Option<Ending>,
     /// Latest time met, CLOCK_MONOTONIC ns.
@@ -87,6 +91,7 @@ impl<R: Read> Recorded<R> {
             totals: None,
             taken: Taken::default(),
             paths: HashMap::new(),
+            places: HashMap::new(),
             pending: Vec::new(),
             ending: None,
             latest_ns: begin.start.mono_ns,
@@ -153,7 +158,12 @@ impl<R: Read> Recorded<R> {
         let outcome = match kind {
             Kind::Begin => Err("it begins a second time".to_owned()),
             Kind::Record | Kind::Untraced => {
-                let event = take(&mut self.taken, &mut self.latest_ns, payload);
+                let mut event = take(&mut self.taken, &mut self.latest_ns, payload);
+                if let Some(Event::Episode(episode)) = &mut event
+                    && let Some(pc) = episode.pc
+                {
+                    episode.place = self.places.get(&(episode.process, pc)).cloned();
+                }
                 into.extend(event.filter(|_| kind == Kind::Record).map(Item::Event));
                 Ok(false)
             }
@@ -171,6 +181,14 @@ impl<R: Read> Recorded<R> {
             }),
             Kind::Group => json::<GroupForm>(payload).map(|group| {
                 self.paths.insert(group.id, group.path);
+                false
+            }),
+            Kind::Place => json::<PlaceForm>(payload).map(|form| {
+                let key = (form.process, form.pc);
+                match form.place {
+                    Some(place) => self.places.insert(key, Arc::new(place)),
+                    None => self.places.remove(&key),
+                };
                 false
             }),
             Kind::Pending => json(payload).map(|pending| {

@@ -1,12 +1,15 @@
 //! What a recorder keeps comes back from the recorded source.
 
+use std::sync::Arc;
+
 use gohang_common::cause::{Cause, Outcome, Sums};
 use gohang_common::counter::Counter;
 use gohang_common::map::{Moments, Summary, series};
 
 use super::recording::{Answers, Begin, FrameReader, Kind, Next, Recorder, RecordingError, Totals};
 use super::{Ending, Enricher, Facts, GroupFacts, Item, Recorded, Source as _, Taken};
-use crate::event::{BlockedKinds, Episode, ProcessId, decode};
+use crate::event::{BlockedKinds, Episode, Event, ProcessId, decode};
+use crate::golang::{Place, SafePoint};
 use crate::probe::{Counters, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::ProcRoot;
 use crate::report::{Limit, Machine, Moment};
@@ -62,6 +65,7 @@ fn episode() -> Episode {
         comm: b"w\xff\x1b".to_vec(),
         goid: None,
         pc: Some(9),
+        place: None,
         process_directed: true,
         sender_pid: None,
         sent_ns: 2000,
@@ -150,6 +154,43 @@ fn raw() -> Vec<u8> {
     }
 }
 
+/// The record's event, with the name of what it interrupted.
+fn named(function: Option<&str>) -> Event {
+    let mut event = decode(&raw()).expect("a record");
+    if let Event::Episode(episode) = &mut event {
+        assert!(episode.pc.is_some(), "the first record was delivered");
+        episode.place = function.map(|function| {
+            Arc::new(Place {
+                function: Some(function.to_owned()),
+                safe_point: Some(SafePoint::Marked),
+            })
+        });
+    }
+    event
+}
+
+#[test]
+fn a_place_is_recorded_when_it_changes() {
+    let mut recorder = Recorder::new(&begin());
+    let told = [None, Some("main.a"), Some("main.a"), None, Some("main.b")];
+    for function in told {
+        recorder.place_of(&named(function));
+        recorder.record(&raw(), true);
+    }
+    let bytes = recorder.take();
+    let mut frames = FrameReader::new(&bytes[..]).expect("a header");
+    let mut places = 0;
+    while let Next::Frame(kind, _) = frames.next_frame().expect("a slice") {
+        places += usize::from(kind == Kind::Place);
+    }
+    assert_eq!(places, 4);
+    let mut source = Recorded::open(&bytes[..]).expect("a recording");
+    let mut items = Vec::new();
+    source.drain(&mut items).expect("a slice");
+    let want = told.map(|function| Item::Event(named(function)));
+    assert_eq!(format!("{items:?}"), format!("{want:?}"));
+}
+
 /// Two batches with everything in them.
 fn recording() -> Vec<u8> {
     let mut recorder = Recorder::new(&begin());
@@ -157,6 +198,10 @@ fn recording() -> Vec<u8> {
     recorder.items(&[Item::Found(Box::new(facts()))]);
     let mut enricher = Enricher::new(ProcRoot::default());
     recorder.group_of(&event, &mut enricher);
+    let named = named(Some("main.\u{202e}"));
+    for event in [&event, &named, &named] {
+        recorder.place_of(event);
+    }
     recorder.record(&raw(), true);
     recorder.record(&raw(), false);
     recorder.record(b"nonsense", true);
@@ -186,7 +231,7 @@ fn everything_comes_back_in_its_order() {
     source.drain(&mut items).expect("a slice");
     let want = [
         Item::Found(Box::new(facts())),
-        Item::Event(decode(&raw()).expect("a record")),
+        Item::Event(named(Some("main.\u{202e}"))),
     ];
     assert_eq!(format!("{items:?}"), format!("{want:?}"));
     assert_eq!(source.ending(), None, "it stops where episodes are pending");

@@ -12,6 +12,7 @@ mod cost;
 mod input;
 mod ladder;
 mod life;
+mod names;
 mod recording;
 mod reference;
 mod run;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         agreement_fates::tests(),
         agreement_go::tests(),
         agreement::total(),
+        names::tests(),
         components::tests(),
         causes::tests(),
         ladder::tests(),

@@ -3,9 +3,10 @@
 use super::block;
 use super::layout::{Align, Table, wrap};
 use super::{By, TextOptions, headline};
+use crate::golang::SafePoint;
 use crate::process::escape;
 use crate::report::{CauseShare, Process, Report};
-use crate::units::{duration, duration_or_dash};
+use crate::units::{duration, duration_or_dash, percent};
 
 pub(super) fn lines(report: &Report, options: &TextOptions) -> Vec<String> {
     let mut lines = Vec::new();
@@ -40,6 +41,7 @@ fn process_block(report: &Report, process: &Process, options: &TextOptions) -> V
     lines.extend(wrap(&headline, "  ", block::INDENT, options.width));
     lines.extend(block::delivery(&process.delivery, options));
     lines.extend(block::causes(&process.causes, options));
+    lines.extend(interrupted(process, options));
     if options.by == By::Thread {
         lines.extend(threads(process, options));
     }
@@ -76,6 +78,36 @@ fn title(process: &Process) -> String {
         title.push_str(", ended");
     }
     title
+}
+
+/// The function interrupted most often, and whether it can be preempted there.
+fn interrupted(process: &Process, options: &TextOptions) -> Vec<String> {
+    let Some(top) = process.interrupted.first() else {
+        return Vec::new();
+    };
+    let function = top
+        .function
+        .as_ref()
+        .map_or_else(|| "code without a name".to_owned(), escape);
+    let mut text = format!(
+        "interrupted most often: {function}, {} of {} signals ({})",
+        top.count,
+        process.episodes,
+        percent(top.count as f64 / process.episodes.max(1) as f64),
+    );
+    let safe = SafePoint::Safe.name();
+    let classes = top.safe_points.iter();
+    let unsafe_ones = classes.filter(|(name, _)| *name != safe);
+    if let Some((name, count)) = unsafe_ones.max_by_key(|(_, count)| **count)
+        && *count > 0
+    {
+        let class = SafePoint::ALL.iter().find(|class| class.name() == name);
+        let what = class.map_or_else(|| escape(name), |class| class.describe().to_owned());
+        text.push_str(&format!(
+            ", {count} of them where none can preempt it ({what})"
+        ));
+    }
+    wrap(&text, "  ", block::INDENT + 2, options.width)
 }
 
 /// Outcomes other than plain deliveries, and absorbed sends.

@@ -27,6 +27,8 @@ server (pid 1234) in /team/a
   throttled (out of quota)            1    1 %        86 ms   98 %    88 ms
   runqueue (waiting for a CPU)       12   13 %       1.2 ms    1 %    20 us
   running (on a CPU)                 80   86 %       900 us    1 %   6.4 us
+  interrupted most often: main.(*server).run, 62 of 93 signals (67 %), 2 of them where none can
+    preempt it (a sequence that the compiler marked as not to be cut)
   out of quota: 81 stalls, 6.34 s in all, p99 96 ms, longest 96 ms
     524 us -  1.0 ms   2  ##
                  ...
@@ -66,6 +68,7 @@ fn every_line_fits_and_nothing_harmful_passes() {
     hostile.processes[0].container = Some("\x07bc".to_owned());
     hostile.processes[0].limit.as_mut().expect("there").owner = "/\r".to_owned();
     hostile.processes[0].threads[0].comm = "t\x08".to_owned();
+    hostile.processes[0].interrupted[0].function = Some("f\x1b[2J".to_owned());
     hostile.processes[0]
         .outcomes
         .insert("odd\x1b".to_owned(), 1);

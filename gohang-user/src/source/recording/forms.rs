@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::ProcessId;
+use crate::golang::Place;
 use crate::probe::{Counters, OwnerSummary, Snapshot};
 
 /// Path of a group.
@@ -18,6 +19,17 @@ pub struct GroupForm {
     pub id: u64,
     /// Path, none if it is gone.
     pub path: Option<String>,
+}
+
+/// What lies at an instruction of a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlaceForm {
+    /// The process.
+    pub process: ProcessId,
+    /// Address of the instruction.
+    pub pc: u64,
+    /// What is there, none if not known.
+    pub place: Option<Place>,
 }
 
 /// Totals of ended processes and removed groups.

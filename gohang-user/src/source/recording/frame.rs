@@ -14,7 +14,9 @@ use super::RecordingError;
 /// First bytes of every recording.
 pub const MAGIC: [u8; 8] = *b"gohangrc";
 /// Raised when a frame changes its meaning or a kind is added.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
+/// Oldest version that is read: it differs only in lacking [`Kind::Place`].
+const OLDEST: u16 = 1;
 /// Bytes before the first frame.
 pub const HEADER: usize = 12;
 /// Bytes of a frame before its payload.
@@ -46,11 +48,13 @@ pub enum Kind {
     Totals = 9,
     /// [`super::Totals`] at the end, the last frame.
     End = 10,
+    /// What lies at an instruction of a process, before the first record that tells of it.
+    Place = 11,
 }
 
 impl Kind {
     /// Every kind, in the order of its number, from 1.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Begin,
         Self::Record,
         Self::Untraced,
@@ -61,6 +65,7 @@ impl Kind {
         Self::Pending,
         Self::Totals,
         Self::End,
+        Self::Place,
     ];
 
     /// The kind with this number, if there is one.
@@ -134,7 +139,7 @@ impl<R: Read> FrameReader<R> {
         }
         let number = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let (format, abi) = (number(8), number(10));
-        if format != FORMAT_VERSION {
+        if !(OLDEST..=FORMAT_VERSION).contains(&format) {
             return Err(RecordingError::Format { got: format });
         }
         if abi != ABI_VERSION {
@@ -226,7 +231,7 @@ mod tests {
             assert_eq!(Kind::from_u8(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_u8(0), None);
-        assert_eq!(Kind::from_u8(11), None);
+        assert_eq!(Kind::from_u8(12), None);
     }
 
     #[test]
@@ -241,12 +246,15 @@ mod tests {
                 Err(RecordingError::NoBegin { .. })
             ));
         }
-        header[8] += 1;
-        assert!(matches!(
-            FrameReader::new(&header[..]),
-            Err(RecordingError::Format { got: 2 })
-        ));
-        header[8] -= 1;
+        for (format, read) in [(0, false), (1, true), (2, true), (3, false)] {
+            header[8] = format;
+            match FrameReader::new(&header[..]) {
+                Ok(_) => assert!(read, "{format}"),
+                Err(RecordingError::Format { got }) => assert!(!read && got == u16::from(format)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        header[8] = 2;
         header[11] ^= 0x80;
         assert!(matches!(
             FrameReader::new(&header[..]),

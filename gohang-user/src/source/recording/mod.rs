@@ -12,7 +12,7 @@ use std::io;
 use gohang_common::abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
-pub(super) use forms::{EndedForm, GroupForm};
+pub(super) use forms::{EndedForm, GroupForm, PlaceForm};
 pub use frame::{FORMAT_VERSION, FRAME_HEADER, FrameReader, HEADER, Kind, MAGIC, Next};
 pub use recorder::Recorder;
 

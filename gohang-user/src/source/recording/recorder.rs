@@ -1,13 +1,18 @@
 //! Making a recording.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::super::{Enricher, Item};
 use super::frame::{self, Kind};
-use super::{Begin, EndedForm, GroupForm, Totals};
-use crate::event::{Episode, Event};
+use super::{Begin, EndedForm, GroupForm, PlaceForm, Totals};
+use crate::event::{Episode, Event, ProcessId};
+use crate::golang::Place;
+
+/// Instructions whose places are remembered as recorded.
+const MAX_PLACES: usize = 16_384;
 
 /// Collects frames until they are taken. Whoever takes them writes them.
 #[derive(Debug)]
@@ -15,6 +20,8 @@ pub struct Recorder {
     bytes: Vec<u8>,
     /// Groups whose paths are recorded.
     groups: HashSet<u64>,
+    /// Places as they were last recorded.
+    places: HashMap<(ProcessId, u64), Option<Arc<Place>>>,
 }
 
 impl Recorder {
@@ -24,6 +31,7 @@ impl Recorder {
         let mut recorder = Self {
             bytes: frame::header().to_vec(),
             groups: HashSet::new(),
+            places: HashMap::new(),
         };
         recorder.json(Kind::Begin, begin);
         recorder
@@ -50,6 +58,31 @@ impl Recorder {
             let path = enricher.path_by_id(id);
             self.json(Kind::Group, &GroupForm { id, path });
         }
+    }
+
+    /// What an episode interrupted, unless the same was recorded of that instruction
+    /// before.
+    pub(in super::super) fn place_of(&mut self, event: &Event) {
+        let Event::Episode(episode) = event else {
+            return;
+        };
+        let Some(pc) = episode.pc else {
+            return;
+        };
+        let key = (episode.process, pc);
+        if self.places.get(&key) == Some(&episode.place) {
+            return;
+        }
+        if self.places.len() >= MAX_PLACES {
+            self.places.clear();
+        }
+        self.places.insert(key, episode.place.clone());
+        let form = PlaceForm {
+            process: episode.process,
+            pc,
+            place: episode.place.as_deref().cloned(),
+        };
+        self.json(Kind::Place, &form);
     }
 
     /// Everything but events, which are kept as their records.
