@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(lines.len(), NAMED + 1);
         let text = dump("go1.27.3-asyncpreemptoff.txt");
         let lines = told(std::iter::once(text.as_slice()));
-        assert!(lines.contains(&"1 goroutines did not stop when they were asked to".to_owned()));
+        assert!(lines.contains(&"a goroutine did not stop when asked to".to_owned()));
         assert!(told(std::iter::once(&b"no dump"[..])).is_empty());
     }
 }

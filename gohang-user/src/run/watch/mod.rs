@@ -78,11 +78,13 @@ impl Watch {
         });
         let quota = quota.flatten().fold(f64::INFINITY, f64::min);
         let useful = breaker.useful_cpu.min(quota * USEFUL_PART_OF_QUOTA);
+        // What was just before the last progress counts too.
+        let mut history = History::new(breaker.looks_back() + JUST_BEFORE);
+        history.push(meter.sample(now));
         Ok(Self {
             meter,
             work: Work::new(proc.clone(), now),
-            // What was just before the last progress counts too.
-            history: History::new(breaker.looks_back() + JUST_BEFORE),
+            history,
             warner: Warner::new(breaker),
             started: now,
             last_tick: now,
@@ -211,14 +213,15 @@ impl Watch {
         let stalled = Reason::Stalled(window);
         if view.idle >= window {
             let history = view.history;
-            if history.growth(window, |sample| sample.oom_kills) > 0 {
+            let since = view.idle + JUST_BEFORE;
+            if history.growth(since, |sample| sample.oom_kills) > 0 {
                 return Some((stalled, Some(Cause::OutOfMemory)));
             }
             let throttled = history.throttled(window);
             if throttled.is_some_and(|found| found.periods >= breaker.throttled_periods) {
                 return Some((stalled, Some(Cause::Throttled)));
             }
-            let hit = history.growth(window, |sample| sample.memory_hits) > 0;
+            let hit = history.growth(since, |sample| sample.memory_hits) > 0;
             if hit && view.memory_share() >= breaker.memory_share {
                 return Some((stalled, Some(Cause::MemoryPressure)));
             }
@@ -245,7 +248,7 @@ impl Watch {
             Reason::Timeout(_) if idle < self.breaker.throttled_for => self.breaker.throttled_for,
             _ => idle,
         });
-        let used = history.cpus_used(idle.max(Duration::from_secs(5)));
+        let used = history.cpus_used(idle.max(Duration::from_secs(1)));
         let memory = history.last().and_then(|sample| sample.memory.as_ref());
         let oom_kills = history.growth(since, |sample| sample.oom_kills);
         let refused = history.growth(since, |sample| sample.refused);
@@ -280,7 +283,7 @@ impl Watch {
             evidence.push(format!("the kernel killed {oom_kills} of its processes"));
         }
         if refused > 0 {
-            evidence.push(format!("{refused} forks were refused"));
+            evidence.push(warn::refused_words(refused));
         }
         if let Some(found) = throttled.filter(|_| is_throttled || cause == Cause::Throttled) {
             evidence.push(warn::throttled_words(&found, quota));

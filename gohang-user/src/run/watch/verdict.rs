@@ -61,9 +61,9 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
-    /// What to do about it.
+    /// What to do about it; whether the goroutines are known.
     #[must_use]
-    pub fn advice(self) -> &'static str {
+    pub fn advice(self, goroutines: bool) -> &'static str {
         match self {
             Self::Throttled => "give it more CPU (--cpu-quota), or run fewer threads (GOMAXPROCS)",
             Self::OutOfMemory | Self::MemoryPressure => {
@@ -72,8 +72,10 @@ impl Cause {
             Self::OutOfTasks => {
                 "allow more tasks (--tasks-max), or start fewer (go test -p, -parallel)"
             }
-            Self::Busy => "look at the functions on the CPU",
-            Self::Waiting => "look at what the goroutines wait for",
+            Self::Busy if goroutines => "look at the functions that are running in the dump above",
+            Self::Busy => "look at what it spends its CPU time on (perf top -p PID)",
+            Self::Waiting if goroutines => "look at what the goroutines in the dump above wait for",
+            Self::Waiting => "look at what its processes wait for (/proc/PID/wchan, strace -p PID)",
             Self::Slow => "give it more time (--timeout)",
         }
     }
@@ -121,7 +123,7 @@ impl fmt::Display for Verdict {
         for line in &self.goroutines {
             write!(f, "; {line}")?;
         }
-        write!(f, "; {}", self.cause.advice())
+        write!(f, "; {}", self.cause.advice(!self.goroutines.is_empty()))
     }
 }
 

@@ -138,9 +138,7 @@ impl Warner {
             let limit = last.tasks.map_or_else(String::new, |(_, limit)| {
                 format!(" (the limit is {limit} tasks)")
             });
-            say(&format!(
-                "out of tasks: {refused} forks were refused{limit}"
-            ));
+            say(&format!("out of tasks: {}{limit}", refused_words(refused)));
             self.refused.lasts = false;
         }
     }
@@ -209,6 +207,14 @@ pub(super) fn throttled_words(found: &Throttled, quota: Option<(PathBuf, Option<
         "it was out of CPU quota {} of the time, in {periods} of {of} periods{owner}",
         units::percent(*share)
     )
+}
+
+/// How often no process or thread could be started.
+pub(super) fn refused_words(refused: u64) -> String {
+    match refused {
+        1 => "a fork was refused".to_owned(),
+        _ => format!("{refused} forks were refused"),
+    }
 }
 
 /// How full the memory is.
