@@ -27,12 +27,17 @@ pub(super) fn told<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         .filter(|goroutine| goroutine.unavailable)
         .count();
     if stuck > 0 {
-        lines.push(format!(
-            "{stuck} goroutines did not stop when they were asked to"
-        ));
+        let who = match stuck {
+            1 => "a goroutine".to_owned(),
+            many => format!("{many} goroutines"),
+        };
+        lines.push(format!("{who} did not stop when asked to"));
     }
     let count = all.filter(|goroutine| !goroutine.is_of_runtime()).count();
-    lines.push(format!("{count} goroutines in all"));
+    lines.push(match count {
+        1 => "1 goroutine in all".to_owned(),
+        _ => format!("{count} goroutines in all"),
+    });
     lines
 }
 

@@ -150,7 +150,7 @@ impl Ladder<'_> {
     fn wait(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> io::Result<()> {
         let end = Instant::now() + limit;
         loop {
-            self.session.step(Some(LOOK))?;
+            self.session.step(Some(LOOK), &[])?;
             self.streams.look(Instant::now());
             if done(self) || Instant::now() >= end {
                 return Ok(());

@@ -109,16 +109,21 @@ fn start(
     let start = Start {
         command: &options.command,
         own_group,
-        dies_with_us: place.groups().is_empty(),
+        dies_with_us: !place.is_group(),
         streams: streams.child_ends(),
         inherited,
     };
     let waiting = start.fork().map_err(RunError::system("start a process"))?;
-    if let Err(error) = place.take_in(waiting.pid()) {
-        waiting.give_up();
-        return Err(error.into());
+    match place.take_in(waiting.pid()) {
+        Ok(lost) => lost
+            .iter()
+            .for_each(|line| say(&format!("warning: {line}"))),
+        Err(error) => {
+            waiting.give_up();
+            return Err(error.into());
+        }
     }
-    let watch = match watch(waiting.pid(), !place.groups().is_empty()) {
+    let watch = match watch(waiting.pid(), place.is_group()) {
         Ok(watch) => watch,
         Err(error) => {
             waiting.give_up();
@@ -174,8 +179,11 @@ impl Session {
         loop {
             let now = Instant::now();
             let next = watch.next_tick().saturating_duration_since(now);
-            self.step(Some(next))?;
+            let alarmed = self.step(Some(next), watch.alarms())?;
             let now = Instant::now();
+            if alarmed {
+                watch.alarm(now, &mut say);
+            }
             if self.ended.is_some() {
                 watch.end(now, streams, &mut say);
                 return Ok(None);
@@ -208,22 +216,30 @@ impl Session {
         .climb(verdict)
     }
 
-    /// Waits for something to happen, at most `limit`, and deals with it.
-    pub fn step(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let mut fds = [
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.child, PollFlags::IN),
-        ];
+    /// Waits for something to happen, at most `limit`, and deals with it; whether one of the
+    /// `alarms` went.
+    pub fn step(&mut self, limit: Option<Duration>, alarms: &[File]) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(
+            alarms
+                .iter()
+                .map(|alarm| PollFd::new(alarm, PollFlags::PRI)),
+        );
         // An ended command stays ended.
-        let watched = if self.ended.is_some() { 1 } else { 2 };
+        if self.ended.is_none() {
+            fds.push(PollFd::new(&self.child, PollFlags::IN));
+        }
         let limit = limit.map(|limit| Timespec {
             tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
-        match poll(&mut fds[..watched], limit.as_ref()) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let went = |alarm: &PollFd<'_>| !alarm.revents().is_empty();
+        let alarmed = fds[1..=alarms.len()].iter().any(went);
+        drop(fds);
         while let Some(arrived) = self.signals.next()? {
             self.forward(arrived)?;
         }
@@ -236,7 +252,8 @@ impl Session {
             }
         }
         let command = self.ended.is_none().then(|| self.child.id());
-        orphans::collect(command)
+        orphans::collect(command)?;
+        Ok(alarmed)
     }
 
     fn forward(&self, arrived: Arrived) -> io::Result<()> {
