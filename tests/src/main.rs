@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod btf;
 mod command;
 mod compare;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::sys;
 
 /// How long attaching may take before the run counts as failed; far above the aim.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long the program may take to end and print after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(30);

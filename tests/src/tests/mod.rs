@@ -8,6 +8,7 @@ mod boots;
 mod causes;
 mod churn;
 mod components;
+mod cost;
 mod input;
 mod ladder;
 mod life;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Test> {
         ladder::tests(),
         throttle::tests(),
         churn::tests(),
+        cost::tests(),
         recording::tests(),
         storm::tests(),
         life::tests(),

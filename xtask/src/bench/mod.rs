@@ -31,6 +31,9 @@ use self::spread::Spread;
 /// Where the figures go, relative to the workspace.
 const FILE: &str = "docs/cost.md";
 
+/// Where the part of the page begins that other commands make.
+const KEPT: &str = "\n## An edge of throttling\n";
+
 /// Starts of gohang that are timed.
 const STARTS: usize = 20;
 
@@ -141,7 +144,9 @@ fn cost(rounds: usize, gohang: Option<PathBuf>, object: Option<PathBuf>, cpu: us
             fs::create_dir_all(folder)
                 .with_context(|| format!("could not make {}", folder.display()))?;
         }
-        fs::write(&path, report.to_string())
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let kept = before.find(KEPT).map_or("", |at| &before[at..]);
+        fs::write(&path, format!("{report}{kept}"))
             .with_context(|| format!("could not write {}", path.display()))?;
         eprintln!("written to {FILE}");
     }
