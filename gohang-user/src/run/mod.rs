@@ -33,7 +33,7 @@ pub use breaker::Breaker;
 pub use error::{FAILED, RunError};
 pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, weight};
 pub use outcome::{Ended, HUNG, HUNG_AND_KILLED, Outcome};
-pub use place::{LABEL, PlaceError, Wanted};
+pub use place::{LABEL, ManagerError, PlaceError, Wanted, clear_scopes};
 pub use session::{run, told};
 pub use watch::{Cause, Reason, Verdict};
 
