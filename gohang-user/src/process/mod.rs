@@ -5,6 +5,7 @@
 //! [`ProcError::Gone`], never a panic.
 
 mod activity;
+mod affinity;
 mod counter;
 mod cpu;
 mod error;
@@ -15,6 +16,7 @@ mod stat;
 mod status;
 
 pub use activity::Activity;
+pub use affinity::allowed_cpus;
 pub use counter::{WentBack, growth};
 pub use cpu::CpuTimes;
 pub use error::ProcError;
