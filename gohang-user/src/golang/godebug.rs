@@ -6,6 +6,7 @@
 //! process was started with does: most settings, `asyncpreemptoff` and those of
 //! `GOMAXPROCS` among them, cannot be changed later.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::modinfo::ModInfo;
@@ -27,7 +28,7 @@ pub struct PreemptionOff {
 }
 
 /// Where a `GODEBUG` setting stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// `GODEBUG` in the environment that the process was started with.
@@ -83,13 +84,18 @@ pub fn godebug(
         .find_map(|(origin, list)| Some((*origin, value(version, list, key)?)))
 }
 
-/// The value of a variable, the first of this name as `gogetenv` takes it; empty
-/// if there is none.
-pub(super) fn variable<'a>(environ: &'a [u8], name: &[u8]) -> &'a [u8] {
+/// The value of a variable in the text of `/proc/PID/environ`, the first of this name as
+/// `gogetenv` takes it.
+#[must_use]
+pub fn environment_variable<'a>(environ: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     environ
         .split(|byte| *byte == 0)
         .find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
-        .unwrap_or(b"")
+}
+
+/// The same; empty if there is none.
+pub(super) fn variable<'a>(environ: &'a [u8], name: &[u8]) -> &'a [u8] {
+    environment_variable(environ, name).unwrap_or(b"")
 }
 
 /// The last value of a setting that the runtime takes.
