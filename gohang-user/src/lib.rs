@@ -8,6 +8,7 @@
 pub mod aggregate;
 pub mod alert;
 pub mod btf;
+pub mod bundle;
 pub mod buckets;
 pub mod cgroup;
 pub mod compare;
