@@ -37,4 +37,7 @@ pub use own_group::OwnGroup;
 pub use owner::Owner;
 pub use quota::{MAX_PERIOD_NS, MIN_NS};
 pub use stat::CpuStat;
-pub use tree::{Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere};
+pub use tree::{
+    Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere,
+    is_kept_inside, kill_group, processes_below,
+};

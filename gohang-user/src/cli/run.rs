@@ -56,10 +56,19 @@ pub struct LimitArgs {
     /// Do not run the command if a limit cannot be set.
     #[arg(long)]
     pub require_limits: bool,
+    /// Name of the scope, where systemd makes one.
+    #[arg(long, value_name = "NAME", value_parser = unit)]
+    pub unit: Option<String>,
+    /// Slice for the scope.
+    #[arg(long, value_name = "NAME", value_parser = unit)]
+    pub slice: Option<String>,
+    /// Make control groups directly even where systemd is there to make a scope.
+    #[arg(long, conflicts_with_all = ["unit", "slice"])]
+    pub no_systemd: bool,
     /// Run inside an existing control group, whose limits stay as they are.
     #[arg(long, value_name = "PATH", conflicts_with_all = [
         "cpu_quota", "cpu_period", "cpu_weight", "allowed_cpus", "memory_max", "tasks_max",
-        "property",
+        "property", "unit", "slice", "no_systemd",
     ])]
     pub in_cgroup: Option<String>,
 }
@@ -166,6 +175,14 @@ impl BreakerArgs {
 #[derive(Debug, Clone, Copy)]
 pub struct Infinite(Option<u64>);
 
+/// A unit's name (systemd.unit(5)).
+fn unit(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let fine = (1..=240).contains(&text.len()) && text.chars().all(allowed);
+    fine.then(|| text.to_owned())
+        .ok_or_else(|| "letters, digits and :-_.\\@ are allowed".to_owned())
+}
+
 fn cpu_quota(text: &str) -> Result<u64, String> {
     run::cpu_quota(text, machine())
 }
@@ -205,12 +222,17 @@ fn plan(arguments: RunArgs) -> Result<Options, Failure> {
     } = arguments;
     let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
     let require_limits = limits.require_limits;
+    let (unit, slice) = (limits.unit.clone(), limits.slice.clone());
+    let without_systemd = limits.no_systemd;
     Ok(Options {
         command,
         place: Wanted {
             limits: limits_of(limits)?,
             inside,
             require_limits,
+            unit,
+            slice,
+            without_systemd,
         },
         breaker: breaker.breaker(),
         job_limit: breaker.job_limit,

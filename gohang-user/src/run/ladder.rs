@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long the parents of programs that printed their goroutines may take to hand them on,
 /// and how long without output says that they have.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(500);
 /// How long the kernel may take to end what was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -83,6 +83,7 @@ impl Ladder<'_> {
             return Ok(Vec::new());
         }
         self.streams.seen().begin_capture();
+        let asked = Instant::now();
         // One that has ended since is not in the place any more.
         let still = || {
             let inside = self.place.processes().map_err(io::Error::other)?;
@@ -98,11 +99,17 @@ impl Ladder<'_> {
         let proc = self.proc.clone();
         let ended = move |pid: &u32| proc.stat(*pid).map_or(true, |stat| stat.is_zombie());
         self.wait(limit, |_| leaves.iter().all(&ended))?;
-        // `go test` hands on what its test printed, and ends.
-        let silence = |ladder: &Self| {
-            ladder.session.ended.is_some() || ladder.streams.seen().last_output().elapsed() >= QUIET
+        // `go test` hands on what its test printed, and ends, or goes on with the next one.
+        let printed = |ladder: &Self| {
+            let last = ladder.streams.seen().last_output();
+            let quiet = if ladder.session.ended.is_some() {
+                QUIET / 5
+            } else {
+                QUIET
+            };
+            last > asked && last.elapsed() >= quiet
         };
-        self.wait(LAST_WORDS, silence)?;
+        self.wait(LAST_WORDS, printed)?;
         let texts = self.streams.seen().end_capture();
         Ok(goroutines::told(texts.values().map(Vec::as_slice)))
     }
@@ -143,7 +150,7 @@ impl Ladder<'_> {
     fn wait(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> io::Result<()> {
         let end = Instant::now() + limit;
         loop {
-            self.session.step(Some(LOOK))?;
+            self.session.step(Some(LOOK), &[])?;
             self.streams.look(Instant::now());
             if done(self) || Instant::now() >= end {
                 return Ok(());

@@ -11,8 +11,10 @@ mod breaker;
 mod child;
 mod clash;
 mod error;
+pub mod evidence;
 mod goroutines;
 mod inherited;
+mod keeper;
 mod ladder;
 mod leaves;
 mod limits;
@@ -31,9 +33,10 @@ use std::time::Duration;
 
 pub use breaker::Breaker;
 pub use error::{FAILED, RunError};
+pub use keeper::{Judged, Keeper};
 pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, weight};
 pub use outcome::{Ended, HUNG, HUNG_AND_KILLED, Outcome};
-pub use place::{LABEL, PlaceError, Wanted};
+pub use place::{LABEL, ManagerError, PlaceError, Wanted, clear_scopes};
 pub use session::{run, told};
 pub use watch::{Cause, Reason, Verdict};
 

@@ -20,7 +20,7 @@ use super::remains;
 use super::say::say;
 use super::signals::{Arrived, Signals};
 use super::watch::{Verdict, Watch};
-use crate::cgroup::{self, CgroupLayout, LeftBehind};
+use crate::cgroup::{self, CgroupError, CgroupLayout, LeftBehind};
 use crate::process::ProcRoot;
 
 /// How long leftovers of earlier runs may take to end.
@@ -61,9 +61,16 @@ pub fn run(options: &Options) -> Result<Outcome, RunError> {
         .map_err(RunError::system("look at the standard streams"))?;
     // A terminal's job control works on the group that the shell made for this job.
     let shares_group = File::open("/dev/tty").is_ok();
-    let started = start(options, place.as_mut(), &streams, inherited, !shares_group);
-    let child = match started {
-        Ok(child) => child,
+    let started = start(
+        options,
+        place.as_mut(),
+        &streams,
+        inherited,
+        !shares_group,
+        |pid, own| Watch::new(&options.breaker, &layout, &proc, pid, own, Instant::now()),
+    );
+    let (child, watch) = match started {
+        Ok(started) => started,
         Err(error) => {
             remains::end(place, &proc);
             return Err(error);
@@ -75,14 +82,9 @@ pub fn run(options: &Options) -> Result<Outcome, RunError> {
         shares_group,
         ended: None,
     };
-    let own = !place.groups().is_empty();
-    let outcome = streams.started().and_then(|()| {
-        let pid = session.child.id();
-        let now = Instant::now();
-        // Without, it has ended already.
-        let watch = Watch::new(&options.breaker, &layout, &proc, pid, own, now).ok();
-        session.follow(options, &proc, place.as_mut(), &mut streams, watch)
-    });
+    let outcome = streams
+        .started()
+        .and_then(|()| session.follow(options, &proc, place.as_mut(), &mut streams, watch));
     remains::end(place, &proc);
     streams.finish(LAST_OUTPUT);
     let hung = outcome.map_err(RunError::system("follow the command"))?;
@@ -95,30 +97,44 @@ pub fn run(options: &Options) -> Result<Outcome, RunError> {
     })
 }
 
-/// Starts the command in its place.
+/// Starts the command in its place; before it does anything, its watch begins.
 fn start(
     options: &Options,
     place: &mut dyn Place,
     streams: &Streams,
     inherited: Inherited,
     own_group: bool,
-) -> Result<Child, RunError> {
+    watch: impl FnOnce(u32, bool) -> Result<Watch, CgroupError>,
+) -> Result<(Child, Watch), RunError> {
     let start = Start {
         command: &options.command,
         own_group,
-        dies_with_us: place.groups().is_empty(),
+        dies_with_us: !place.is_group(),
         streams: streams.child_ends(),
         inherited,
     };
     let waiting = start.fork().map_err(RunError::system("start a process"))?;
-    if let Err(error) = place.take_in(waiting.pid()) {
-        waiting.give_up();
-        return Err(error.into());
+    match place.take_in(waiting.pid()) {
+        Ok(lost) => lost
+            .iter()
+            .for_each(|line| say(&format!("warning: {line}"))),
+        Err(error) => {
+            waiting.give_up();
+            return Err(error.into());
+        }
     }
-    waiting.release().map_err(|source| RunError::Exec {
+    let watch = match watch(waiting.pid(), place.is_group()) {
+        Ok(watch) => watch,
+        Err(error) => {
+            waiting.give_up();
+            return Err(error.into());
+        }
+    };
+    let child = waiting.release().map_err(|source| RunError::Exec {
         program: options.command.first().cloned().unwrap_or_default(),
         source,
-    })
+    })?;
+    Ok((child, watch))
 }
 
 /// Ends and removes what killed runs have left behind.
@@ -158,21 +174,16 @@ impl Session {
         proc: &ProcRoot,
         place: &mut dyn Place,
         streams: &mut Streams,
-        mut watch: Option<Watch>,
+        mut watch: Watch,
     ) -> io::Result<Option<ladder::Hung>> {
         loop {
             let now = Instant::now();
-            let limit = watch
-                .as_ref()
-                .map(|watch| watch.next_tick().saturating_duration_since(now));
-            self.step(limit)?;
+            let next = watch.next_tick().saturating_duration_since(now);
+            let alarmed = self.step(Some(next), watch.alarms())?;
             let now = Instant::now();
-            let Some(watch) = &mut watch else {
-                if self.ended.is_some() {
-                    return Ok(None);
-                }
-                continue;
-            };
+            if alarmed {
+                watch.alarm(now, &mut say);
+            }
             if self.ended.is_some() {
                 watch.end(now, streams, &mut say);
                 return Ok(None);
@@ -181,7 +192,8 @@ impl Session {
                 continue;
             }
             if let Some(verdict) = watch.tick(now, place, streams, &mut say) {
-                return self.end(options, proc, place, streams, verdict).map(Some);
+                let hung = self.end(options, proc, place, streams, verdict)?;
+                return Ok(Some(hung));
             }
         }
     }
@@ -204,22 +216,30 @@ impl Session {
         .climb(verdict)
     }
 
-    /// Waits for something to happen, at most `limit`, and deals with it.
-    pub fn step(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let mut fds = [
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.child, PollFlags::IN),
-        ];
+    /// Waits for something to happen, at most `limit`, and deals with it; whether one of the
+    /// `alarms` went.
+    pub fn step(&mut self, limit: Option<Duration>, alarms: &[File]) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(
+            alarms
+                .iter()
+                .map(|alarm| PollFd::new(alarm, PollFlags::PRI)),
+        );
         // An ended command stays ended.
-        let watched = if self.ended.is_some() { 1 } else { 2 };
+        if self.ended.is_none() {
+            fds.push(PollFd::new(&self.child, PollFlags::IN));
+        }
         let limit = limit.map(|limit| Timespec {
             tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
-        match poll(&mut fds[..watched], limit.as_ref()) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let went = |alarm: &PollFd<'_>| !alarm.revents().is_empty();
+        let alarmed = fds[1..=alarms.len()].iter().any(went);
+        drop(fds);
         while let Some(arrived) = self.signals.next()? {
             self.forward(arrived)?;
         }
@@ -232,7 +252,8 @@ impl Session {
             }
         }
         let command = self.ended.is_none().then(|| self.child.id());
-        orphans::collect(command)
+        orphans::collect(command)?;
+        Ok(alarmed)
     }
 
     fn forward(&self, arrived: Arrived) -> io::Result<()> {
