@@ -8,8 +8,8 @@
 pub mod aggregate;
 pub mod alert;
 pub mod btf;
-pub mod bundle;
 pub mod buckets;
+pub mod bundle;
 pub mod cgroup;
 pub mod compare;
 pub mod demo;

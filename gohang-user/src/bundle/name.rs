@@ -51,13 +51,31 @@ mod tests {
 
     #[test]
     fn names_of_members() {
-        for name in ["VERDICT.md", "proc/77/status", "cgroup/0/cpu.stat", "a/b-c_d.e"] {
+        for name in [
+            "VERDICT.md",
+            "proc/77/status",
+            "cgroup/0/cpu.stat",
+            "a/b-c_d.e",
+        ] {
             assert!(is_member_name(name), "{name}");
         }
         let long = "x".repeat(101);
         for name in [
-            "", "/", "/etc/passwd", "..", "a/../b", "a//b", "a/", ".ssh", "a\\b", "a b", "a\u{1b}",
-            "./a", "C:a", "ä", &long,
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".ssh",
+            "a\\b",
+            "a b",
+            "a\u{1b}",
+            "./a",
+            "C:a",
+            "ä",
+            &long,
         ] {
             assert!(!is_member_name(name), "{name}");
         }

@@ -13,8 +13,17 @@ const VALUE: &str = "[redacted]";
 const SHORTEST_VALUE: usize = 6;
 /// Parts of the names of options, variables and fields that hold secrets.
 const SECRET_NAMES: [&str; 11] = [
-    "token", "secret", "passw", "passphrase", "credential", "apikey", "api_key", "api-key",
-    "access_key", "private_key", "auth",
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "credential",
+    "apikey",
+    "api_key",
+    "api-key",
+    "access_key",
+    "private_key",
+    "auth",
 ];
 /// How well-known tokens begin, and how long they are at least.
 const SECRET_BEGINS: [(&str, usize); 13] = [
@@ -84,6 +93,22 @@ impl Redactor {
             out
         } else {
             Cow::Owned(redacted)
+        }
+    }
+
+    /// A command's arguments, of which one may announce the next.
+    pub fn arguments(&mut self, arguments: &mut [String]) {
+        let mut announced = false;
+        for argument in arguments {
+            if announced && !argument.starts_with('-') {
+                VALUE.clone_into(argument);
+                announced = false;
+                continue;
+            }
+            announced = argument.starts_with('-') && is_announcement(argument);
+            if let Cow::Owned(redacted) = self.text(argument) {
+                *argument = redacted;
+            }
         }
     }
 
@@ -223,8 +248,11 @@ fn is_secret_name(name: &str) -> bool {
     let is_key = name == "key" || name.ends_with("_key") || name.ends_with("-key");
     is_key
         || SECRET_NAMES.iter().any(|secret| {
-            name.match_indices(secret)
-                .any(|(at, _)| *secret != "auth" || !name[at..].starts_with("author") || name[at..].starts_with("authorization"))
+            name.match_indices(secret).any(|(at, _)| {
+                *secret != "auth"
+                    || !name[at..].starts_with("author")
+                    || name[at..].starts_with("authorization")
+            })
         })
 }
 
@@ -279,8 +307,14 @@ mod tests {
             ("--token=abcdef -v", "--token=[redacted] -v"),
             ("--password hunter2 -v", "--password [redacted] -v"),
             ("API_KEY=a1b2", "API_KEY=[redacted]"),
-            ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
-            ("authorization: Basic Zm9v\nnext", "authorization: Basic [redacted]\nnext"),
+            (
+                "Authorization: Bearer abc.def",
+                "Authorization: Bearer [redacted]",
+            ),
+            (
+                "authorization: Basic Zm9v\nnext",
+                "authorization: Basic [redacted]\nnext",
+            ),
             (
                 "https://me:pw@mirror.corp.example:8443/x?token=1&a=2",
                 "https://[redacted]@host-2:8443/x?token=[redacted]&a=2",
@@ -305,9 +339,38 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_may_announce_the_next() {
+        let mut arguments = [
+            "prog",
+            "--password",
+            "hunter2",
+            "-v",
+            "--token=x",
+            "--token",
+            "-v",
+            "plain",
+        ]
+        .map(str::to_owned);
+        redactor().arguments(&mut arguments);
+        let want = [
+            "prog",
+            "--password",
+            "[redacted]",
+            "-v",
+            "--token=[redacted]",
+            "--token",
+            "-v",
+            "plain",
+        ];
+        assert_eq!(arguments, want);
+    }
+
+    #[test]
     fn the_same_host_has_the_same_number() {
         let mut redactor = redactor();
-        let first = redactor.text("https://a.example/ https://b.example/").into_owned();
+        let first = redactor
+            .text("https://a.example/ https://b.example/")
+            .into_owned();
         assert_eq!(first, "https://host-2/ https://host-3/");
         assert_eq!(redactor.text("dial b.example: no"), "dial host-3: no");
     }

@@ -21,7 +21,10 @@ fn parts() -> Vec<Part> {
         Part::text("VERDICT.md", "deadlock\n"),
         Part::whole("verdict.json", "{}\n"),
         Part::text("proc/7/status", "Name: x\n".repeat(40_000)),
-        Part::text("output.txt", (0..3000u32).map(|n| format!("{n}\n")).collect::<String>()),
+        Part::text(
+            "output.txt",
+            (0..3000u32).map(|n| format!("{n}\n")).collect::<String>(),
+        ),
     ]
 }
 
@@ -38,7 +41,13 @@ fn what_is_packed_is_read() {
     for part in parts() {
         assert_eq!(bundle.member(&part.name).unwrap(), part.content);
     }
-    assert!(bundle.member("none").unwrap_err().to_string().contains("--list"));
+    assert!(
+        bundle
+            .member("none")
+            .unwrap_err()
+            .to_string()
+            .contains("--list")
+    );
     assert_eq!(packed.manifest.members.len(), 4);
 }
 
@@ -54,11 +63,18 @@ fn the_size_is_capped_the_most_important_first() {
     assert!(bundle.is_whole(), "{:?}", bundle.problems);
     let manifest = bundle.manifest.clone().unwrap();
     let cut = &manifest.members[2];
-    assert_eq!((cut.name.as_str(), cut.cut_from_bytes), ("proc/7/status", Some(320_000)));
+    assert_eq!(
+        (cut.name.as_str(), cut.cut_from_bytes),
+        ("proc/7/status", Some(320_000))
+    );
     let text = String::from_utf8(bundle.member("proc/7/status").unwrap().to_vec()).unwrap();
     assert!(text.len() <= 20_000 && text.contains("left out the middle"));
     assert!(text.starts_with("Name: x\n") && text.ends_with("Name: x\n"));
-    let left_out: Vec<&str> = manifest.left_out.iter().map(|left| left.name.as_str()).collect();
+    let left_out: Vec<&str> = manifest
+        .left_out
+        .iter()
+        .map(|left| left.name.as_str())
+        .collect();
     assert_eq!(left_out, ["output.txt", "report.json", "../x"]);
     let sum: u64 = manifest.members.iter().map(|member| member.bytes).sum();
     assert!(sum <= 20_000);
@@ -72,7 +88,11 @@ fn a_cut_bundle_is_read_as_far_as_it_goes() {
     let bundle = open(half).unwrap();
     assert_eq!(bundle.member("VERDICT.md").unwrap(), b"deadlock\n");
     assert!(bundle.manifest.is_some() && !bundle.is_whole());
-    assert!(matches!(bundle.problems[0], Problem::CutOff(_)), "{:?}", bundle.problems);
+    assert!(
+        matches!(bundle.problems[0], Problem::CutOff(_)),
+        "{:?}",
+        bundle.problems
+    );
     let missing = Problem::Member("output.txt".into(), FileState::Missing);
     assert!(bundle.problems.contains(&missing), "{:?}", bundle.problems);
     assert!(open(b"").is_err() && open(b"PK\x03\x04 is something else").is_err());
@@ -87,7 +107,10 @@ fn changes_and_strange_members_are_found() {
         let mut frame = ruzstd::decoding::StreamingDecoder::new(&mut rest).unwrap();
         frame.read_to_end(&mut plain).unwrap();
     }
-    let at = plain.windows(8).position(|part| part == b"deadlock").unwrap();
+    let at = plain
+        .windows(8)
+        .position(|part| part == b"deadlock")
+        .unwrap();
     plain[at] = b'D';
     // In front of the end of the archive.
     let mut archive = tar::Builder::new(plain[..plain.len() - 1024].to_vec());
