@@ -7,7 +7,7 @@ use super::line::{Event, Result};
 
 /// Most tests that are remembered as running; more are counted and forgotten.
 const MAX_RUNNING: usize = 10_000;
-/// Most that are remembered as ended.
+/// Most that are remembered as ended; more are only counted.
 const MAX_ENDED: usize = 100_000;
 
 /// A test that has begun and not ended.
@@ -23,19 +23,6 @@ pub struct Running {
     pub paused: bool,
 }
 
-/// A test that has ended, or a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Its package; empty where the output does not tell it (yet).
-    pub package: String,
-    /// Its name; empty for a package as a whole.
-    pub test: String,
-    /// How it ended.
-    pub result: Result,
-    /// How long it took, where that is told.
-    pub took: Option<Duration>,
-}
-
 /// How many tests have ended, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -45,6 +32,19 @@ pub struct Tally {
     pub failed: u64,
     /// That were skipped.
     pub skipped: u64,
+}
+
+/// A test or package that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its package; empty where the output does not tell it.
+    pub package: String,
+    /// Its name; empty for the package as a whole.
+    pub test: String,
+    /// How it ended.
+    pub result: Result,
+    /// How long it took, where that is told.
+    pub took: Option<Duration>,
 }
 
 /// The tests of a `go test`, as its output tells of them.
@@ -57,12 +57,14 @@ pub struct Book {
     without_package: usize,
     tally: Tally,
     last_event: Option<Instant>,
+    events: u64,
 }
 
 impl Book {
     /// Takes an event, which was read at `now`.
     pub fn take(&mut self, event: &Event<'_>, now: Instant) {
         self.last_event = Some(now);
+        self.events += 1;
         let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
         match *event {
             Event::PackageStart(_) => {}
@@ -78,7 +80,7 @@ impl Book {
             }
             Event::End(package, test, result, took) => {
                 self.running.remove(&key(package, test));
-                self.end(package, test, result, took);
+                self.has_ended(package, test, result, took);
                 match result {
                     Result::Pass => self.tally.passed += 1,
                     Result::Fail => self.tally.failed += 1,
@@ -94,7 +96,7 @@ impl Book {
                         package.clone_into(&mut ended.package);
                     }
                 }
-                self.end(package, "", result, None);
+                self.has_ended(package, "", result, None);
                 self.without_package = self.ended.len();
                 self.running
                     .retain(|(of, _), _| of != package && !of.is_empty());
@@ -129,7 +131,7 @@ impl Book {
         all
     }
 
-    fn end(&mut self, package: &str, test: &str, result: Result, took: Option<Duration>) {
+    fn has_ended(&mut self, package: &str, test: &str, result: Result, took: Option<Duration>) {
         self.ended_total += 1;
         if self.ended.len() < MAX_ENDED {
             self.ended.push(Ended {
@@ -141,16 +143,22 @@ impl Book {
         }
     }
 
-    /// The tests and packages that have ended, in that order; the first hundred thousand.
+    /// The tests and packages that have ended, in that order, the first hundred thousand.
     #[must_use]
     pub fn ended(&self) -> &[Ended] {
         &self.ended
     }
 
-    /// How many have ended, with those that are not remembered.
+    /// How many tests and packages have ended.
     #[must_use]
     pub fn ended_total(&self) -> u64 {
         self.ended_total
+    }
+
+    /// How many events were read.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// How many have ended.
@@ -169,7 +177,6 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn names(book: &Book) -> Vec<String> {
         let running = book.running();
@@ -208,6 +215,19 @@ mod tests {
         };
         assert_eq!(book.tally(), tally);
         assert_eq!(book.last_event(), Some(now));
+        let ended: Vec<_> = book
+            .ended()
+            .iter()
+            .map(|ended| (ended.test.as_str(), ended.result))
+            .collect();
+        let want = [
+            ("TestA/x", Result::Pass),
+            ("TestA", Result::Fail),
+            ("TestA", Result::Skip),
+            ("", Result::Fail),
+        ];
+        assert_eq!(ended, want);
+        assert_eq!((book.ended_total(), book.events()), (4, 11));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Place {
     pub kind: PlaceKind,
     /// Its group, and those above, nearest first.
     pub levels: Vec<Level>,
-    /// Snapshot of the files of its groups, by path below the hierarchy's mount.
+    /// Snapshot of the files of these groups, by path.
     pub files: Vec<(String, String)>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::super::evidence::PlaceKind;
 use super::super::orphans;
 use super::{Place, PlaceError};
 use crate::process::{ProcRoot, signal_members};
@@ -90,6 +91,10 @@ impl Place for Bare {
 
     fn is_group(&self) -> bool {
         false
+    }
+
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Processes
     }
 
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::evidence::PlaceKind;
 use super::super::limits::Limits;
 use super::{LABEL, Place, PlaceError, Wanted};
 use crate::cgroup::{CgroupLayout, Controller, OwnError, OwnTree};
@@ -91,6 +92,10 @@ impl Place for Groups {
 
     fn is_group(&self) -> bool {
         true
+    }
+
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Groups
     }
 
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {

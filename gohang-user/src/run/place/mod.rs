@@ -19,6 +19,7 @@ pub use scope::clear as clear_scopes;
 use systemd::Manager;
 pub use systemd::ManagerError;
 
+use super::evidence::PlaceKind;
 use super::limits::Limits;
 
 /// Label of the groups of runs, as in `gohang-run-...`.
@@ -62,6 +63,9 @@ pub(super) trait Place {
 
     /// Whether it is a control group, or several, of the command's own.
     fn is_group(&self) -> bool;
+
+    /// What kind of place it is.
+    fn kind(&self) -> PlaceKind;
 
     /// Takes the CPU quota away that was set here; whether there was one.
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError>;

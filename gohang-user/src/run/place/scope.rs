@@ -12,6 +12,7 @@ use crate::cgroup::{
     CgroupLayout, Hierarchy, Membership, OwnError, Owner, Weight, kill_group, processes_below,
 };
 use crate::process::ProcRoot;
+use crate::run::evidence::PlaceKind;
 use crate::run::limits::Limits;
 use crate::run::say::say;
 
@@ -289,6 +290,13 @@ impl Place for Scope {
         match &self.state {
             State::Wanted | State::Made(_) => true,
             State::Direct(place) => place.is_group(),
+        }
+    }
+
+    fn kind(&self) -> PlaceKind {
+        match &self.state {
+            State::Wanted | State::Made(_) => PlaceKind::Scope,
+            State::Direct(place) => place.kind(),
         }
     }
 

@@ -1,14 +1,51 @@
 //! What the command's control groups say, its own and those above.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cgroup::{
-    CgroupError, CgroupLayout, CpuStat, Hierarchy, Limits, Membership, MemoryStat, PidsStat,
-    Version, cpuacct_usage_ns,
+    CgroupError, CgroupLayout, CpuLimit, CpuStat, Hierarchy, Limits, Membership, MemoryStat,
+    PidsStat, Version, cpuacct_usage_ns,
 };
 use crate::process::ProcRoot;
+use crate::run::evidence;
+
+/// Files of a group that tell of its state, on version 1 and 2.
+const FILES: [&str; 32] = [
+    "cgroup.events",
+    "cgroup.freeze",
+    "cgroup.procs",
+    "cgroup.stat",
+    "cgroup.type",
+    "cpu.cfs_period_us",
+    "cpu.cfs_quota_us",
+    "cpu.idle",
+    "cpu.max",
+    "cpu.max.burst",
+    "cpu.pressure",
+    "cpu.shares",
+    "cpu.stat",
+    "cpu.weight",
+    "cpuacct.usage",
+    "cpuacct.usage_percpu",
+    "io.pressure",
+    "memory.current",
+    "memory.events",
+    "memory.failcnt",
+    "memory.high",
+    "memory.limit_in_bytes",
+    "memory.max",
+    "memory.oom_control",
+    "memory.peak",
+    "memory.pressure",
+    "memory.stat",
+    "memory.swap.current",
+    "memory.usage_in_bytes",
+    "pids.current",
+    "pids.events",
+    "pids.max",
+];
 
 /// A group, as a directory and as `/proc/PID/cgroup` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +128,8 @@ pub(super) struct Sample {
     pub refused: u64,
     /// Tasks, and the tightest limit on them.
     pub tasks: Option<(u64, u64)>,
+    /// Bytes of output so far, which the watch knows.
+    pub output_bytes: u64,
 }
 
 impl Meter {
@@ -173,6 +212,7 @@ impl Meter {
                 .flatten()
                 .filter_map(|stat| Some((stat.current, stat.limit?)))
                 .min_by_key(|(current, limit)| limit.saturating_sub(*current)),
+            output_bytes: 0,
         }
     }
 
@@ -226,18 +266,74 @@ impl Meter {
     /// The group that throttles, by its place in [`Sample::throttling`], with its quota in
     /// CPUs.
     pub fn quota(&self, index: usize) -> (PathBuf, Option<f64>) {
-        let Some((level, hierarchy)) = self.cpu.get(index).zip(self.hierarchy.as_ref()) else {
+        let Some(level) = self.cpu.get(index) else {
             return (PathBuf::new(), None);
         };
-        let limits = Limits::read(hierarchy, &level.path).ok();
-        let own = limits.and_then(|limits| {
-            let own = limits
-                .groups
-                .into_iter()
-                .find(|group| group.path == level.path);
-            own?.limit.cpus()
+        let limit = self.limit(level);
+        (level.path.clone(), limit.and_then(|limit| limit.cpus()))
+    }
+
+    fn limit(&self, level: &Level) -> Option<CpuLimit> {
+        let limits = Limits::read(self.hierarchy.as_ref()?, &level.path).ok()?;
+        let mut groups = limits.groups.into_iter();
+        let own = groups.find(|group| group.path == level.path)?;
+        Some(own.limit)
+    }
+
+    /// The command's groups and those above with their limits, nearest first.
+    pub fn levels(&self) -> Vec<evidence::Level> {
+        let mut levels: Vec<evidence::Level> = Vec::new();
+        let of = |levels: &mut Vec<evidence::Level>, index: usize, level: &Level| {
+            let path = level.path.display().to_string();
+            let known = levels.iter().position(|level| level.path == path);
+            known.unwrap_or_else(|| {
+                levels.push(evidence::Level {
+                    path,
+                    own: self.own && index == 0,
+                    ..evidence::Level::default()
+                });
+                levels.len() - 1
+            })
+        };
+        for (index, level) in self.cpu.iter().enumerate() {
+            let at = of(&mut levels, index, level);
+            if let Some(limit) = self.limit(level) {
+                levels[at].quota_cpus = limit.cpus();
+                levels[at].period_ns = Some(limit.period_ns);
+            }
+        }
+        for (index, level) in self.memory.iter().enumerate() {
+            let at = of(&mut levels, index, level);
+            let stat = MemoryStat::read(&level.dir).ok().flatten();
+            levels[at].memory_max_bytes = stat.and_then(|stat| stat.limit);
+        }
+        for (index, level) in self.pids.iter().enumerate() {
+            let at = of(&mut levels, index, level);
+            let stat = PidsStat::read(&level.dir).ok().flatten();
+            levels[at].tasks_max = stat.and_then(|stat| stat.limit);
+        }
+        levels
+    }
+
+    /// Files of all those groups, as they are now.
+    pub fn files(&self) -> Vec<(String, String)> {
+        let mut dirs: Vec<&Path> = Vec::new();
+        for levels in [&self.cpu, &self.memory, &self.pids] {
+            for level in levels {
+                dirs.push(&level.dir);
+                dirs.extend(level.acct.as_deref());
+            }
+        }
+        dirs.sort_unstable();
+        dirs.dedup();
+        let files = dirs.into_iter().flat_map(|dir| {
+            FILES.iter().filter_map(move |name| {
+                let path = dir.join(name);
+                let text = fs::read_to_string(&path).ok()?;
+                Some((path.display().to_string(), text))
+            })
         });
-        (level.path.clone(), own)
+        files.collect()
     }
 }
 
@@ -295,7 +391,6 @@ fn fullest(levels: &[Level], stats: &[Option<MemoryStat>]) -> Option<Memory> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     struct Fixture(tempfile::TempDir);
 
@@ -370,6 +465,7 @@ mod tests {
             oom_kills: 0,
             refused: 0,
             tasks: Some((5, 6)),
+            output_bytes: 0,
         };
         assert_eq!(meter.sample(at), want);
         assert_eq!(meter.quota(1), ("/a".into(), Some(0.2)));

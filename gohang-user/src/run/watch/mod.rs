@@ -7,7 +7,9 @@
 //! throttled nine tenths of the time may be slow and healthy.
 
 mod history;
+mod known;
 mod meter;
+mod pace;
 mod verdict;
 mod warn;
 mod work;
@@ -24,6 +26,7 @@ use crate::process::ProcRoot;
 
 use history::History;
 use meter::Meter;
+pub(super) use pace::Pacer;
 pub(in crate::run) use verdict::span;
 pub use verdict::{Cause, Reason, Verdict};
 use warn::Warner;
@@ -135,6 +138,7 @@ impl Watch {
         if sample.used_ns.is_none() {
             sample.used_ns = Some(self.spent_ns);
         }
+        sample.output_bytes = streams.seen().total_bytes();
         self.history.push(sample);
         let view = View {
             now,
