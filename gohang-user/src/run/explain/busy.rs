@@ -93,12 +93,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             } else {
                 "endless_loop"
             })
+            .because(case.lift())
             .because([used])
             .because(running.iter().take(NAMED).map(|one| words::goroutine(one)))
             .because(interrupted.map(|(function, count)| {
                 format!("preemption signals interrupted {function} {count} times")
             }))
-            .because(case.lift())
             .next([look])
             .next(case.test().map(|_| case.again("--idle-timeout 30s"))),
     )

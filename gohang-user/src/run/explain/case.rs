@@ -1,7 +1,9 @@
 //! The evidence with what is asked of it again and again.
 
 use crate::golang::dump::{Dump, Goroutine};
-use crate::run::evidence::{Evidence, LiftOutcome, OpenFile, Process, Socket, Thread, ThrottledBy};
+use crate::run::evidence::{
+    Evidence, LiftOutcome, OpenFile, Origin, Process, Socket, Thread, ThrottledBy,
+};
 
 use super::wait::Wait;
 use super::words;
@@ -28,10 +30,18 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub fn new(evidence: &'a Evidence) -> Self {
-        let dumps = evidence.dumps.iter().map(|dump| dump.parse());
+        let from = |origin: Origin| {
+            let of_it = evidence.dumps.iter().filter(|dump| dump.origin == origin);
+            let parsed = of_it.map(|dump| dump.parse());
+            let known = parsed.filter(|dump| !dump.goroutines.is_empty());
+            known.collect::<Vec<Dump>>()
+        };
+        // The same goroutines may have been told in more than one way: the fullest counts.
+        let ways = [Origin::Quit, Origin::Pprof, Origin::Output].map(from);
+        let dumps = ways.into_iter().find(|dumps| !dumps.is_empty());
         Self {
             evidence,
-            dumps: dumps.filter(|dump| !dump.goroutines.is_empty()).collect(),
+            dumps: dumps.unwrap_or_default(),
         }
     }
 

@@ -6,6 +6,9 @@ use super::verdict::Verdict;
 use super::words;
 use crate::process::escape;
 
+/// Most running tests that are named in one line.
+const NAMED: usize = 3;
+
 /// The verdict in three lines: what, why, and what next.
 #[must_use]
 pub fn first_lines(verdict: &Verdict) -> [String; 3] {
@@ -27,9 +30,23 @@ pub fn first_lines(verdict: &Verdict) -> [String; 3] {
         .next
         .first()
         .map_or("gohang open BUNDLE", String::as_str);
+    let running = verdict.running.iter().take(NAMED).map(|test| {
+        let of = if test.package.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", test.package)
+        };
+        format!("{}{of} ({})", test.test, words::time(test.ran_ns))
+    });
+    let running = running.collect::<Vec<_>>().join(", ");
+    let running = match verdict.running.len() {
+        0 => running,
+        1..=NAMED => format!("; running: {running}"),
+        many => format!("; running: {running} and {} more", many - NAMED),
+    };
     [
         format!("verdict: {}", escape(cause)),
-        format!("evidence: {}", escape(because)),
+        format!("evidence: {}", escape(format!("{because}{running}"))),
         format!("next: {}", escape(next)),
     ]
 }

@@ -110,16 +110,24 @@ fn writes(file: &OpenFile) -> bool {
         }
 }
 
-/// Another of the command's processes, which reads that pipe.
+/// Another of the command's processes, which reads that pipe and has nothing else to wait for:
+/// `go test` reads what its test prints as long as that runs.
 fn reader<'a>(case: &Case<'a>, holder: &Process, file: &OpenFile) -> Option<&'a Process> {
     let reads = |other: &OpenFile| match other.access.as_deref() {
         Some(access) => access.contains('r') && !access.contains('w'),
         None => !matches!(other.fd, 1 | 2),
     };
+    let has_child = |process: &Process| {
+        let mut all = case.evidence.processes.iter();
+        all.any(|other| other.ppid == process.pid && other.state != "Z")
+    };
     let mut others = case.holders(&file.target);
     others
         .find(|(process, other)| {
-            process.pid != holder.pid && !case.is_orphan(process) && reads(other)
+            process.pid != holder.pid
+                && !case.is_orphan(process)
+                && !has_child(process)
+                && reads(other)
         })
         .map(|(process, _)| process)
 }

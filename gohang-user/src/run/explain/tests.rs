@@ -338,6 +338,10 @@ fn a_pipe_that_somebody_left_behind_holds() {
         (Cause::PipeHeld, Confidence::Certain)
     );
     assert!(verdict.summary.contains("sleep (pid 12)"), "{verdict:?}");
+    // `go test` reads what its test prints, which still runs.
+    evidence.processes[1].files.clear();
+    evidence.processes[0].files = vec![file(6, "pipe:[9]", "r")];
+    assert_ne!(cause(&evidence).0, Cause::PipeHeld);
 }
 
 #[test]
@@ -346,6 +350,7 @@ fn answers_that_do_not_come() {
     // The module proxy, before any test is built.
     evidence.processes = vec![process(10, 1, "go", true)];
     let go = &mut evidence.processes[0];
+    go.go.as_mut().unwrap().is_test = false;
     go.environment
         .insert("GOPROXY".into(), "http://127.0.0.1:4000".into());
     evidence.sockets = vec![socket("ESTAB", "127.0.0.1:3999", "127.0.0.1:4000", 10)];

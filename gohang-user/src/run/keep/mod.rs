@@ -50,8 +50,6 @@ pub struct Bundler {
     options: KeepOptions,
     /// Where the verdict was written, and under what name.
     written: Option<(PathBuf, String)>,
-    /// The lines that were said last.
-    said: Vec<String>,
 }
 
 impl Bundler {
@@ -61,7 +59,6 @@ impl Bundler {
         Self {
             options,
             written: None,
-            said: Vec::new(),
         }
     }
 
@@ -103,16 +100,6 @@ impl Bundler {
         Ok(())
     }
 
-    /// The lines of a verdict, unless they were said already.
-    fn lines(&mut self, verdict: &Verdict) -> Vec<String> {
-        let lines = first_lines(verdict).to_vec();
-        if lines == self.said {
-            return Vec::new();
-        }
-        self.said.clone_from(&lines);
-        lines
-    }
-
     fn write_junit(&self, tests: &Tests, verdict: Option<&Verdict>) -> Result<(), String> {
         let Some(path) = &self.options.junit else {
             return Ok(());
@@ -146,34 +133,22 @@ impl Keeper for Bundler {
     fn judge(&mut self, evidence: &Evidence) -> Result<Judged, String> {
         let evidence = self.kept(evidence)?;
         let verdict = explain::explain(&evidence);
-        let written = self.write_verdict(&evidence, &verdict);
-        // What may change yet is not said.
-        let lines = if verdict.provisional {
-            Vec::new()
-        } else {
-            self.lines(&verdict)
-        };
-        let judged = Judged {
+        let mut lines = first_lines(&verdict).to_vec();
+        // The verdict is worth more than the error.
+        if let Err(why) = self.write_verdict(&evidence, &verdict) {
+            lines.push(format!("warning: {why}"));
+        }
+        Ok(Judged {
             lines,
             verdict: self.written.as_ref().map(|(path, _)| path.clone()),
             bundle: None,
-        };
-        match written {
-            // The verdict is worth more than the error.
-            Err(why) if !judged.lines.is_empty() => {
-                let mut judged = judged;
-                judged.lines.push(format!("warning: {why}"));
-                Ok(judged)
-            }
-            Err(why) => Err(why),
-            Ok(()) => Ok(judged),
-        }
+        })
     }
 
     fn keep(&mut self, evidence: &Evidence) -> Result<Judged, String> {
         let evidence = self.kept(evidence)?;
         let verdict = explain::explain(&evidence);
-        let mut lines = self.lines(&verdict);
+        let mut lines = first_lines(&verdict).to_vec();
         let mut warn = |what: Result<(), String>| {
             if let Err(why) = what {
                 lines.push(format!("warning: {why}"));
