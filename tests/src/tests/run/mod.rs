@@ -6,6 +6,7 @@ mod go_test;
 mod leftovers;
 mod limits;
 mod signals;
+mod verdicts;
 
 use crate::run::Test;
 
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         leftovers::tests(),
         breaker::tests(),
         go_test::tests(),
+        verdicts::tests(),
     ]
     .into_iter()
     .flatten()
