@@ -168,6 +168,9 @@ fn build_workloads(words: &[String]) -> Result<()> {
     for workload in all.into_iter().chain(go::Workload::all_pie(&settings)?) {
         eprintln!("{}", workload.path().display());
     }
+    for path in tests::inspect_programs(&settings)? {
+        eprintln!("{}", path.display());
+    }
     Ok(())
 }
 

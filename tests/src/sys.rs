@@ -329,3 +329,28 @@ pub fn parks_threads() -> io::Result<bool> {
         .lines()
         .any(|line| line.split(' ').nth(2) == Some("throttle_cfs_rq_work")))
 }
+
+/// Reads a child's output to its end and collects it; also the most memory it had resident,
+/// bytes.
+///
+/// # Errors
+/// When it fails, or its output cannot be read.
+pub fn wait_with_memory(mut child: std::process::Child) -> io::Result<(Vec<u8>, u64)> {
+    let mut out = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        io::Read::read_to_end(&mut pipe, &mut out)?;
+    }
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: an rusage is numbers, for which zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals, and the child is not collected yet.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } != pid {
+        return Err(io::Error::last_os_error());
+    }
+    if status != 0 {
+        return Err(io::Error::other(format!("it ended with status {status}")));
+    }
+    let kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
+    Ok((out, kib * 1024))
+}

@@ -117,11 +117,15 @@ impl Watched {
         let (since, before) = &self.slot;
         if at.duration_since(*since) >= self.period {
             let grown = grown(before, &now);
-            if self.slots.len() < MAX_SLOTS {
+            // Version 1 counts usage only where cpuacct is in the same hierarchy.
+            if let (Some(usage_ns), Some(throttled_periods), Some(throttled_ns)) =
+                (grown.usage_ns, grown.throttled_periods, grown.throttled_ns)
+                && self.slots.len() < MAX_SLOTS
+            {
                 self.slots.push(CpuSlot {
-                    usage_ns: grown.usage_ns.unwrap_or(0),
-                    throttled_periods: grown.throttled_periods.unwrap_or(0),
-                    throttled_ns: grown.throttled_ns.unwrap_or(0),
+                    usage_ns,
+                    throttled_periods,
+                    throttled_ns,
                 });
             }
             self.slot = (at, now.clone());

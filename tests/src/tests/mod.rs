@@ -10,6 +10,7 @@ mod churn;
 mod components;
 mod cost;
 mod input;
+mod inspect;
 mod ladder;
 mod life;
 mod names;
@@ -23,11 +24,14 @@ mod throttle;
 
 use crate::run::Test;
 
+pub use inspect::programs as inspect_programs;
+
 /// All tests in their order.
 pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        inspect::tests(),
         boots::tests(),
         run::tests(),
         selection::tests(),
