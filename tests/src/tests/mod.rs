@@ -9,6 +9,8 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod counts;
+mod diagnosis;
 mod input;
 mod inspect;
 mod ladder;
@@ -36,10 +38,12 @@ pub fn all() -> Vec<Test> {
         run::tests(),
         selection::tests(),
         alerts::tests(),
+        diagnosis::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
+        counts::tests(),
         agreement::total(),
         names::tests(),
         components::tests(),
