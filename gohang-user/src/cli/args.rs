@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::inspect::args::InspectArgs;
 use super::report::args::DisplayArgs;
 use super::run::RunArgs;
 use super::trace::args::TraceArgs;
@@ -34,10 +35,18 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
     Demo(DemoArgs),
+    /// State what is set for processes: Go, signals, control groups, and what to change.
+    Inspect(Box<InspectArgs>),
+    /// Say what to change about processes' surroundings, and nothing else.
+    Advise(Box<InspectArgs>),
     /// Say what this machine allows, hook by hook.
     Doctor(DoctorArgs),
     /// Put two JSON reports side by side.
     Compare(CompareArgs),
+    /// Read what `run` has kept of a command that hung.
+    Open(OpenArgs),
+    /// Put two of those bundles side by side: whether it is the same hang.
+    Diff(DiffArgs),
     /// Say what an alert rule means, how it is detected and what to do.
     Explain(ExplainArgs),
     /// Print shell completions, or the man page.
@@ -102,6 +111,34 @@ pub struct CompareArgs {
     /// Report of the first run (`gohang trace -o json`).
     pub a: PathBuf,
     /// Report of the second run.
+    pub b: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang open`.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// The bundle (gohang-NAME-TIME.tar.zst).
+    pub bundle: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+    /// Print the names and sizes of what it holds.
+    #[arg(long, conflicts_with = "output")]
+    pub list: bool,
+    /// Print this one of its members, as it is.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["output", "list"])]
+    pub member: Option<String>,
+}
+
+/// `gohang diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The first bundle.
+    pub a: PathBuf,
+    /// The second bundle.
     pub b: PathBuf,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use gohang::cgroup::Weight;
-use gohang::run::{self, Breaker, FAILED, Limits, Machine, NoKeeper, Options, Tracing, Wanted};
+use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Tracing, Wanted};
 
 use super::group::group;
+use super::keep::KeepArgs;
 use super::report::args::duration;
 use super::{Failure, exit};
 
@@ -24,6 +25,8 @@ pub struct RunArgs {
     pub breaker: BreakerArgs,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
@@ -247,7 +250,8 @@ fn machine() -> Machine {
 /// Runs the command and gives its exit code.
 pub(super) fn run(arguments: RunArgs) -> i32 {
     let preserve_status = arguments.breaker.preserve_status;
-    let outcome = plan(arguments).and_then(|options| Ok(run::run(&options, &mut NoKeeper)?));
+    let outcome =
+        plan(arguments).and_then(|(options, keep)| Ok(run::run(&options, &mut keep.keeper())?));
     match outcome {
         Ok(outcome) => outcome.exit_code(preserve_status),
         Err(failure) => {
@@ -259,18 +263,19 @@ pub(super) fn run(arguments: RunArgs) -> i32 {
     }
 }
 
-fn plan(arguments: RunArgs) -> Result<Options, Failure> {
+fn plan(arguments: RunArgs) -> Result<(Options, KeepArgs), Failure> {
     let RunArgs {
         command,
         limits,
         breaker,
         evidence,
+        keep,
     } = arguments;
     let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
     let require_limits = limits.require_limits;
     let (unit, slice) = (limits.unit.clone(), limits.slice.clone());
     let without_systemd = limits.no_systemd;
-    Ok(Options {
+    let options = Options {
         command,
         place: Wanted {
             limits: limits_of(limits)?,
@@ -287,7 +292,8 @@ fn plan(arguments: RunArgs) -> Result<Options, Failure> {
         fetch: !evidence.no_fetch,
         on_hang: evidence.on_hang,
         on_hang_time: evidence.on_hang_time,
-    })
+    };
+    Ok((options, keep))
 }
 
 fn limits_of(args: LimitArgs) -> Result<Limits, Failure> {

@@ -62,11 +62,11 @@ impl Hung {
     /// The verdict, on standard error.
     pub fn tell(&self) {
         let how = if self.killed { "killed" } else { "ended" };
-        if self.judged.lines.is_empty() {
+        let Some((first, rest)) = self.judged.lines.split_first() else {
             return say(&format!("hung and {how}: verdict: {}", self.verdict));
-        }
-        say(&format!("hung and {how}"));
-        self.judged.lines.iter().for_each(|line| say(line));
+        };
+        say(&format!("hung and {how}: {first}"));
+        rest.iter().for_each(|line| say(line));
     }
 
     /// Takes what a keeper has done, or says what kept it from that.

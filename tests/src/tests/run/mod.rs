@@ -7,6 +7,7 @@ mod go_test;
 mod leftovers;
 mod limits;
 mod signals;
+mod verdicts;
 
 use crate::run::Test;
 
@@ -20,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         breaker::tests(),
         evidence::tests(),
         go_test::tests(),
+        verdicts::tests(),
     ]
     .into_iter()
     .flatten()
