@@ -9,6 +9,7 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod doctor;
 mod input;
 mod ladder;
 mod life;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        doctor::tests(),
         boots::tests(),
         run::tests(),
         selection::tests(),
