@@ -11,6 +11,7 @@ mod components;
 mod cost;
 mod counts;
 mod diagnosis;
+mod doctor;
 mod input;
 mod inspect;
 mod ladder;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Test> {
         reference::tests(),
         input::tests(),
         inspect::tests(),
+        doctor::tests(),
         boots::tests(),
         run::tests(),
         selection::tests(),
