@@ -9,6 +9,7 @@ use crate::alert::Explanations;
 use crate::compare::Comparison;
 use crate::demo::Demo;
 use crate::doctor::Doctor;
+use crate::inspect::Inspection;
 use crate::report::Report;
 use crate::sink::jsonl::Line;
 
@@ -23,7 +24,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 6] = [
+pub const PUBLISHED: [Published; 7] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -53,6 +54,11 @@ pub const PUBLISHED: [Published; 6] = [
         file: "explain.schema.json",
         title: "gohang explain -o json",
         generate: || schema_for!(Explanations),
+    },
+    Published {
+        file: "inspect.schema.json",
+        title: "gohang inspect -o json",
+        generate: || schema_for!(Inspection),
     },
 ];
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::inspect::args::InspectArgs;
 use super::report::args::DisplayArgs;
 use super::run::RunArgs;
 use super::trace::args::TraceArgs;
@@ -34,6 +35,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
     Demo(DemoArgs),
+    /// State what is set for processes: Go, signals, control groups, and what to change.
+    Inspect(Box<InspectArgs>),
+    /// Say what to change about processes' surroundings, and nothing else.
+    Advise(Box<InspectArgs>),
     /// Say what this machine allows, hook by hook.
     Doctor(DoctorArgs),
     /// Put two JSON reports side by side.

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod group;
+mod inspect;
 mod replay;
 pub mod report;
 pub mod run;
@@ -41,6 +42,8 @@ pub fn main() -> i32 {
         args::Command::Trace(options) => trace::run(*options),
         args::Command::Replay(options) => replay::run(options),
         args::Command::Demo(options) => demo::run(options),
+        args::Command::Inspect(options) => inspect::run(*options, inspect::Verb::Inspect),
+        args::Command::Advise(options) => inspect::run(*options, inspect::Verb::Advise),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
         args::Command::Explain(options) => explain::run(options),

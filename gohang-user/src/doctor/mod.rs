@@ -1,14 +1,24 @@
 //! `gohang doctor`: what this machine allows, found by trying it.
 
+mod controllers;
+mod finding;
 mod groups;
 mod hooks;
+mod kernels;
 mod machine;
+mod output;
 mod report;
+mod scheduler;
+mod systemd;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use controllers::{ControllerState, Enabled};
+pub use finding::{Finding, Severity};
 pub use report::{Btf, Cgroup, Doctor, Memlock, Privilege, Problem, SCHEMA_VERSION, Verdict};
+pub use scheduler::{Psi, Scheduler};
+pub use systemd::Systemd;
 pub use text::text;
 
 use crate::btf::VMLINUX;
@@ -84,6 +94,14 @@ pub fn examine(options: &Options) -> Doctor {
         ));
     }
     let problems = problems.worst_first();
+    let scheduler = Scheduler::read(Path::new("/"));
+    let systemd = Systemd::read();
+    let mut findings = scheduler.findings();
+    if let Some(kernel) = &kernel {
+        findings.extend(kernels::findings(kernel, scheduler.online_cpus));
+    }
+    findings.extend(controllers::findings(&cgroup.controllers));
+    findings.extend(systemd.findings());
     Doctor {
         schema_version: SCHEMA_VERSION,
         gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -105,6 +123,9 @@ pub fn examine(options: &Options) -> Doctor {
         estimate_error: precision.and_then(Precision::estimate_error),
         throttle_sources,
         attach_ns,
+        scheduler,
+        systemd,
+        findings: finding::worst_first(findings),
     }
 }
 

@@ -293,6 +293,45 @@ fn own_path<'a>(own: &'a Membership, hierarchy: &Hierarchy) -> Option<&'a Path> 
     member.map(|member| member.path.as_path())
 }
 
+/// Whether a limit above this process keeps its groups from being made at the top of a
+/// hierarchy.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn is_kept_inside(layout: &CgroupLayout, proc: &ProcRoot) -> Result<bool, OwnError> {
+    let own = Membership::read_own(proc)?;
+    let mut hierarchies = layout.v1().iter().chain(layout.v2());
+    Ok(hierarchies.any(|hierarchy| {
+        let places = branch::places(hierarchy, own_path(&own, hierarchy));
+        places.first() != Some(&hierarchy.mount_point)
+    }))
+}
+
+/// The processes in the group in `dir` and below it, ascending.
+///
+/// # Errors
+/// When the group cannot be read.
+pub fn processes_below(dir: &Path) -> Result<Vec<u32>, OwnError> {
+    processes_in(std::iter::once(dir))
+}
+
+/// Ends every process in the group in `dir` and below it by SIGKILL, and waits until it is
+/// empty.
+///
+/// # Errors
+/// As [`OwnTree::kill`].
+pub fn kill_group(dir: &Path, timeout: Duration) -> Result<(), OwnError> {
+    kill_all(&[dir], timeout)
+}
+
+/// Writes to a file of a group that somebody else may remove as soon as it is empty.
+fn write_if_there(file: &Path, value: &str) -> Result<(), OwnError> {
+    match write(file, value) {
+        Err(_) if !file.exists() => Ok(()),
+        other => other,
+    }
+}
+
 /// The processes in groups and below them, ascending.
 fn processes_in<'a>(dirs: impl Iterator<Item = &'a Path>) -> Result<Vec<u32>, OwnError> {
     let mut all = Vec::new();
@@ -330,12 +369,12 @@ fn kill_all(dirs: &[&Path], timeout: Duration) -> Result<(), OwnError> {
     ] {
         existing(name)
             .iter()
-            .try_for_each(|file| write(file, value))?;
+            .try_for_each(|file| write_if_there(file, value))?;
     }
     let at_once = existing("cgroup.kill");
     let empty = until(timeout, || {
         for file in &at_once {
-            write(file, "1")?;
+            write_if_there(file, "1")?;
         }
         let members = || list().map_err(io::Error::other);
         signal_members(libc::SIGKILL, members).map_err(|source| OwnError::Write {

@@ -1,7 +1,6 @@
 //! From a source's items to the report: aggregation, rules, output.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::{Book, Raised, name_senders};
@@ -28,14 +27,7 @@ pub struct Flow {
 
 /// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
 fn wall(start: Moment) -> impl Fn(u64) -> String {
-    move |mono_ns| {
-        let wall_ns = start
-            .wall_ns
-            .wrapping_add(mono_ns)
-            .wrapping_sub(start.mono_ns);
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
-        humantime::format_rfc3339_millis(time).to_string()
-    }
+    move |mono_ns| start.wall_of(mono_ns)
 }
 
 impl Flow {

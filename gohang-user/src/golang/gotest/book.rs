@@ -1,12 +1,14 @@
 //! Which tests are running.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::line::{Event, Result};
 
 /// Most tests that are remembered as running; more are counted and forgotten.
 const MAX_RUNNING: usize = 10_000;
+/// Most that are remembered as ended; more are only counted.
+const MAX_ENDED: usize = 100_000;
 
 /// A test that has begun and not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +34,35 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+/// A test or package that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its package; empty where the output does not tell it.
+    pub package: String,
+    /// Its name; empty for the package as a whole.
+    pub test: String,
+    /// How it ended.
+    pub result: Result,
+    /// How long it took, where that is told.
+    pub took: Option<Duration>,
+}
+
 /// The tests of a `go test`, as its output tells of them.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     running: BTreeMap<(String, String), (Instant, bool)>,
+    ended: Vec<Ended>,
+    ended_total: u64,
     tally: Tally,
     last_event: Option<Instant>,
+    events: u64,
 }
 
 impl Book {
     /// Takes an event, which was read at `now`.
     pub fn take(&mut self, event: &Event<'_>, now: Instant) {
         self.last_event = Some(now);
+        self.events += 1;
         let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
         match *event {
             Event::PackageStart(_) => {}
@@ -57,8 +76,9 @@ impl Book {
                     state.1 = true;
                 }
             }
-            Event::End(package, test, result, _) => {
+            Event::End(package, test, result, took) => {
                 self.running.remove(&key(package, test));
+                self.has_ended(package, test, result, took);
                 match result {
                     Result::Pass => self.tally.passed += 1,
                     Result::Fail => self.tally.failed += 1,
@@ -67,7 +87,8 @@ impl Book {
             }
             // What did not end by then never will. Without packages, `-v` has one after the
             // other.
-            Event::PackageEnd(package, _) => {
+            Event::PackageEnd(package, result) => {
+                self.has_ended(package, "", result, None);
                 self.running
                     .retain(|(of, _), _| of != package && !of.is_empty());
             }
@@ -101,6 +122,36 @@ impl Book {
         all
     }
 
+    fn has_ended(&mut self, package: &str, test: &str, result: Result, took: Option<Duration>) {
+        self.ended_total += 1;
+        if self.ended.len() < MAX_ENDED {
+            self.ended.push(Ended {
+                package: package.to_owned(),
+                test: test.to_owned(),
+                result,
+                took,
+            });
+        }
+    }
+
+    /// The tests and packages that have ended, in that order, the first hundred thousand.
+    #[must_use]
+    pub fn ended(&self) -> &[Ended] {
+        &self.ended
+    }
+
+    /// How many tests and packages have ended.
+    #[must_use]
+    pub fn ended_total(&self) -> u64 {
+        self.ended_total
+    }
+
+    /// How many events were read.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// How many have ended.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -117,7 +168,6 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn names(book: &Book) -> Vec<String> {
         let running = book.running();
@@ -156,6 +206,19 @@ mod tests {
         };
         assert_eq!(book.tally(), tally);
         assert_eq!(book.last_event(), Some(now));
+        let ended: Vec<_> = book
+            .ended()
+            .iter()
+            .map(|ended| (ended.test.as_str(), ended.result))
+            .collect();
+        let want = [
+            ("TestA/x", Result::Pass),
+            ("TestA", Result::Fail),
+            ("TestA", Result::Skip),
+            ("", Result::Fail),
+        ];
+        assert_eq!(ended, want);
+        assert_eq!((book.ended_total(), book.events()), (4, 11));
     }
 
     #[test]
