@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::program::Built;
+use super::elsewhere::Elsewhere;
+use super::program::{Built, pinned_cpus};
 use super::table::{Onset, Row, Setting};
 use crate::actor::{Actor, pause_ms};
 use crate::group::Group;
@@ -17,6 +18,8 @@ use crate::run::Settings;
 const SLACK: Duration = Duration::from_secs(30);
 /// From the beginning of a failure to that of a trace of it.
 const SETTLE_MS: u64 = 100;
+/// Most runs of a twin that are disturbed.
+const TWIN_RUNS: u32 = 5;
 /// 20 ms in 100 ms are 20 % of one CPU.
 const PERIOD_US: u64 = 100_000;
 
@@ -29,6 +32,16 @@ pub struct Trace {
     pub headlines: Vec<String>,
     /// Its process in the report.
     pub process: Value,
+    /// The share of a CPU that others used of its CPUs, if that was much.
+    pub elsewhere: Option<f64>,
+}
+
+impl Trace {
+    /// Whether what was said may be about others: a thread that waits for a CPU while somebody
+    /// else has it is late, and there is no more to it.
+    pub fn is_about_others(&self) -> bool {
+        self.elsewhere.is_some() && self.rules == ["slow-delivery"]
+    }
 }
 
 /// What a cell says.
@@ -106,6 +119,7 @@ pub fn trace(
     let args = ["trace", "-p", &pid_text, "-d", &length, "-o", "json"];
     let mut gohang = Gohang::spawn(gohang, &args.map(str::to_owned))?;
     gohang.wait_ready()?;
+    let elsewhere = Elsewhere::watch(pinned_cpus()?, pid)?;
     begin()?;
     let end = gohang.wait(Duration::from_millis(ms) + SLACK)?;
     end.expect_success()?;
@@ -114,6 +128,7 @@ pub fn trace(
         rules: Vec::new(),
         headlines: Vec::new(),
         process: Value::Null,
+        elsewhere: elsewhere.much()?,
     };
     let processes = document["processes"].as_array().context("no processes")?;
     let process = processes.iter().find(|process| process["pid"] == pid);
@@ -188,13 +203,26 @@ pub fn run_sick(
     }
 }
 
-/// Runs the healthy twin, which must be preempted and raise nothing.
+/// Runs the healthy twin, which must be preempted and raise nothing. A run that others of this
+/// machine disturbed is made again.
 ///
 /// # Errors
 /// What it raised, or what kept it from running.
 pub fn run_twin(settings: &Settings, row: &Row, built: &Built, version: &str) -> Result<u64> {
-    let found = run(settings, row, &row.healthy, built, version)?;
-    ensure!(found.rules.is_empty(), "{}", found.headlines.join("; "));
+    let mut runs = 1;
+    let found = loop {
+        let found = run(settings, row, &row.healthy, built, version)?;
+        if runs >= TWIN_RUNS || !found.is_about_others() {
+            break found;
+        }
+        runs += 1;
+    };
+    ensure!(
+        found.rules.is_empty(),
+        "{} (others used {:.0} % of a CPU; {runs} runs)",
+        found.headlines.join("; "),
+        100.0 * found.elsewhere.unwrap_or(0.0)
+    );
     let episodes = found.process["episodes"].as_u64().unwrap_or(0);
     ensure!(episodes > 0, "no signals at all");
     Ok(episodes)

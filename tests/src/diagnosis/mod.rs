@@ -2,11 +2,12 @@
 //! with every Go version, and their healthy twins, of which it must say nothing.
 
 mod cell;
+mod elsewhere;
 mod matrix;
 mod program;
 mod table;
 
-pub use cell::trace;
+pub use cell::{Trace, trace};
 pub use matrix::Matrix;
-pub use program::Programs;
+pub use program::{Built, Programs};
 pub use table::{Program, Setting, Table};

@@ -131,8 +131,7 @@ impl Built {
             .env_remove("GOMAXPROCS")
             .env_remove("GODEBUG")
             .envs(&setting.env);
-        let cpus = sys::online_cpus().context("the online CPUs are unknown")?;
-        let two: Vec<i32> = cpus.into_iter().take(2).collect();
+        let two = pinned_cpus()?;
         // SAFETY: one system call between fork and exec, which allocates nothing.
         unsafe {
             command.pre_exec(move || {
@@ -144,4 +143,13 @@ impl Built {
         actor.expect("ready")?;
         Ok(actor)
     }
+}
+
+/// The CPUs that programs are started on.
+///
+/// # Errors
+/// When it is not known which there are.
+pub fn pinned_cpus() -> Result<Vec<i32>> {
+    let cpus = sys::online_cpus().context("the online CPUs are unknown")?;
+    Ok(cpus.into_iter().take(2).collect())
 }

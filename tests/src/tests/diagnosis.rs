@@ -5,13 +5,16 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::diagnosis::{Matrix, Program, Programs, Setting, Table, trace};
+use crate::diagnosis::{Built, Matrix, Program, Programs, Setting, Table, Trace, trace};
 use crate::group::Group;
 use crate::run::{Report, Settings, Test, skip};
 
 /// How long a healthy, busy server is traced with the newest version and with each other one,
 /// seconds, in the long form and the short one.
 const BUSY_SECONDS: [(u64, u64); 2] = [(300, 20), (5, 3)];
+
+/// Most runs of a server that are disturbed.
+const SERVER_RUNS: u32 = 3;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -58,21 +61,8 @@ fn busy_server(settings: &Settings, report: &mut Report) -> Result<()> {
     for (i, version) in versions.iter().enumerate() {
         let seconds = if i + 1 == versions.len() { long } else { short };
         let built = programs.get(Program::Service, version, None)?;
-        let words = [
-            "serve".to_owned(),
-            "wait=1".to_owned(),
-            // It is to end after the trace.
-            format!("seconds={}", seconds + 2),
-        ];
-        let group = Group::new(&settings.hierarchy()?, None)?;
-        let mut server = built.start(&words, &Setting::default(), &group)?;
-        let pid = server.pid();
-        server.go()?;
-        let found = trace(settings.gohang()?, pid, seconds * 1000, || Ok(()))?;
-        let served = server
-            .expect("served")
+        let (found, served) = serve(settings, &built, seconds, report)
             .with_context(|| format!("the server of go{version}"))?;
-        server.wait()?;
         report.note(format!(
             "go{version}, {seconds} s: {} signals, {served}",
             found.process["episodes"]
@@ -84,4 +74,38 @@ fn busy_server(settings: &Settings, report: &mut Report) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Traces a server for so long; again, where others of this machine disturbed it. Returns what
+/// was said, and the server's own figures.
+fn serve(
+    settings: &Settings,
+    built: &Built,
+    seconds: u64,
+    report: &mut Report,
+) -> Result<(Trace, String)> {
+    let words = [
+        "serve".to_owned(),
+        "wait=1".to_owned(),
+        // It is to end after the trace.
+        format!("seconds={}", seconds + 2),
+    ];
+    let mut runs = 0;
+    loop {
+        let group = Group::new(&settings.hierarchy()?, None)?;
+        let mut server = built.start(&words, &Setting::default(), &group)?;
+        let pid = server.pid();
+        server.go()?;
+        let found = trace(settings.gohang()?, pid, seconds * 1000, || Ok(()))?;
+        let served = server.expect("served")?;
+        server.wait()?;
+        runs += 1;
+        if runs == SERVER_RUNS || !found.is_about_others() {
+            return Ok((found, served));
+        }
+        report.note(format!(
+            "disturbed: others used {:.0} % of a CPU",
+            100.0 * found.elsewhere.unwrap_or(0.0)
+        ));
+    }
 }

@@ -9,6 +9,7 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod counts;
 mod diagnosis;
 mod input;
 mod ladder;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Test> {
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
+        counts::tests(),
         agreement::total(),
         names::tests(),
         components::tests(),
