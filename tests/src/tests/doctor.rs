@@ -176,7 +176,7 @@ fn machine(settings: &Settings, report: &mut Report) -> Result<()> {
             .find_map(|line| line.strip_prefix("CONFIG_HZ="))
             .context("no CONFIG_HZ")?;
         report.note(format!("CONFIG_HZ={hz}"));
-        ensure!(own["hz"].to_string() == hz, "CONFIG_HZ={hz}");
+        ensure!(own["hz"].as_u64() == hz.parse().ok(), "CONFIG_HZ={hz}");
     }
     let hierarchy = settings.hierarchy()?;
     let controllers = found["cgroup"]["controllers"].as_array().context("none")?;
