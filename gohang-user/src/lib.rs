@@ -10,6 +10,7 @@ pub mod aggregate;
 pub mod alert;
 pub mod btf;
 pub mod buckets;
+pub mod bundle;
 pub mod cgroup;
 pub mod compare;
 pub mod demo;

@@ -31,7 +31,11 @@ pub fn words(words: &[&str]) -> Vec<String> {
 /// `gohang run OPTIONS -- COMMAND`, ready to be started.
 pub fn wrapped(settings: &Settings, options: &[&str], command: &[String]) -> Result<Command> {
     let mut wrapped = Command::new(settings.gohang()?);
-    wrapped.arg("run").args(options).arg("--").args(command);
+    wrapped.arg("run").args(options);
+    if !options.contains(&"--bundle-dir") {
+        wrapped.arg("--no-bundle");
+    }
+    wrapped.arg("--").args(command);
     Ok(wrapped)
 }
 

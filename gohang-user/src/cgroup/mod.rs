@@ -4,6 +4,7 @@
 //! [`Hierarchy`], so that tests run against directories of fixtures. Paths of groups
 //! are as in `/proc/PID/cgroup`: absolute within their hierarchy.
 
+mod close;
 mod cpuset;
 mod error;
 mod handle;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use gohang::cgroup::Weight;
-use gohang::run::{self, Breaker, FAILED, Limits, Machine, NoKeeper, Options, Tracing, Wanted};
+use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Tracing, Wanted};
 
 use super::group::group;
+use super::keep::KeepArgs;
 use super::report::args::duration;
 use super::{Failure, exit};
 
@@ -24,6 +25,8 @@ pub struct RunArgs {
     pub breaker: BreakerArgs,
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
@@ -136,8 +139,8 @@ pub struct BreakerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evidence")]
 pub struct EvidenceArgs {
-    /// Trace the preemption signals of its Go programs: auto, where that is possible, beside
-    /// its start; always, from before its first instruction, or not to run it; never.
+    /// Trace the preemption signals of its Go programs: auto, where that is possible, from 0.2 s
+    /// after its start; always, from before its first instruction, or not to run it; never.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TraceArg::Auto)]
     pub trace: TraceArg,
     /// When it hangs, lift the CPU limit (if it is one that gohang has set) and watch for this
@@ -247,7 +250,8 @@ fn machine() -> Machine {
 /// Runs the command and gives its exit code.
 pub(super) fn run(arguments: RunArgs) -> i32 {
     let preserve_status = arguments.breaker.preserve_status;
-    let outcome = plan(arguments).and_then(|options| Ok(run::run(&options, &mut NoKeeper)?));
+    let outcome =
+        plan(arguments).and_then(|(options, keep)| Ok(run::run(&options, &mut keep.keeper())?));
     match outcome {
         Ok(outcome) => outcome.exit_code(preserve_status),
         Err(failure) => {
@@ -259,18 +263,19 @@ pub(super) fn run(arguments: RunArgs) -> i32 {
     }
 }
 
-fn plan(arguments: RunArgs) -> Result<Options, Failure> {
+fn plan(arguments: RunArgs) -> Result<(Options, KeepArgs), Failure> {
     let RunArgs {
         command,
         limits,
         breaker,
         evidence,
+        keep,
     } = arguments;
     let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
     let require_limits = limits.require_limits;
     let (unit, slice) = (limits.unit.clone(), limits.slice.clone());
     let without_systemd = limits.no_systemd;
-    Ok(Options {
+    let options = Options {
         command,
         place: Wanted {
             limits: limits_of(limits)?,
@@ -287,7 +292,8 @@ fn plan(arguments: RunArgs) -> Result<Options, Failure> {
         fetch: !evidence.no_fetch,
         on_hang: evidence.on_hang,
         on_hang_time: evidence.on_hang_time,
-    })
+    };
+    Ok((options, keep))
 }
 
 fn limits_of(args: LimitArgs) -> Result<Limits, Failure> {

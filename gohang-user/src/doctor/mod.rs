@@ -7,6 +7,7 @@ mod hooks;
 mod kernels;
 mod machine;
 mod output;
+mod project;
 mod report;
 mod scheduler;
 mod systemd;
@@ -16,6 +17,10 @@ use std::path::{Path, PathBuf};
 
 pub use controllers::{ControllerState, Enabled};
 pub use finding::{Finding, Severity};
+pub use project::{
+    FoundBy, GivenBy, GoTool, JobLimit, Module, ModuleMode, Project, ProjectOptions, ProxyEntry,
+    TestServer, TestTimeout,
+};
 pub use report::{Btf, Cgroup, Doctor, Memlock, Privilege, Problem, SCHEMA_VERSION, Verdict};
 pub use scheduler::{Psi, Scheduler};
 pub use systemd::Systemd;
@@ -30,6 +35,8 @@ use crate::process::ProcRoot;
 pub struct Options {
     /// The kernel's type information, if not the usual file.
     pub btf: Option<PathBuf>,
+    /// A Go project to look at as well.
+    pub project: Option<ProjectOptions>,
 }
 
 /// Looks at everything. What cannot be found out is a finding, too.
@@ -126,6 +133,7 @@ pub fn examine(options: &Options) -> Doctor {
         scheduler,
         systemd,
         findings: finding::worst_first(findings),
+        project: options.project.as_ref().map(project::examine),
     }
 }
 
@@ -245,6 +253,7 @@ mod tests {
     fn a_wrong_path_for_the_types_is_named_and_fatal() {
         let found = examine(&Options {
             btf: Some("/nonexistent/btf".into()),
+            project: None,
         });
         assert_eq!(found.verdict, Verdict::Cannot);
         assert!(found.btf.read_ns.is_none() && found.precision.is_none());

@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Output {
     pub status: ExitStatus,
     pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs `command` in a process group of its own, without input, and ends it after `limit`.
@@ -28,10 +29,11 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> 
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
     let stdout = reader(child.stdout.take());
+    let stderr = reader(child.stderr.take());
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
@@ -53,6 +55,7 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Output> 
     Ok(Output {
         status,
         stdout: rest(stdout),
+        stderr: rest(stderr),
     })
 }
 
@@ -90,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn what_it_prints_and_the_status() {
+    fn both_outputs_and_the_status() {
         let found = sh("echo out; echo err >&2; exit 3", Duration::from_secs(60)).expect("it ends");
-        assert_eq!(found.stdout, "out\n");
+        assert_eq!((&*found.stdout, &*found.stderr), ("out\n", "err\n"));
         assert_eq!(found.status.code(), Some(3));
         let missing = run(&mut Command::new("/nonexistent"), LOOK).expect_err("no such file");
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::controllers::ControllerState;
 use super::finding::Finding;
+use super::project::Project;
 use super::scheduler::Scheduler;
 use super::systemd::Systemd;
 use crate::probe::{EstimateError, Hook, Precision, ThrottleSource};
@@ -64,6 +65,8 @@ pub struct Doctor {
     /// What of the machine makes stalls or hides them; warnings first. None of it keeps
     /// gohang from tracing.
     pub findings: Vec<Finding>,
+    /// The Go project; null if none was asked for. Its findings have no part in `verdict`.
+    pub project: Option<Project>,
 }
 
 /// Whether tracing works.

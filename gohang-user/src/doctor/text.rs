@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::controllers::{ControllerState, Enabled};
 use super::finding::{Finding, Severity};
+use super::project;
 use super::report::{Doctor, Memlock, Verdict};
 use super::scheduler::Psi;
 use crate::probe::{Hook, HookState, StepState, ThrottleSource};
@@ -35,7 +36,14 @@ pub fn text(found: &Doctor) -> String {
             line(&mut out, &format!("{mark}{part}"));
         }
     }
-    findings(&mut out, "worth knowing", &found.findings);
+    if let Some(own) = &found.project {
+        head(&mut out, "Go project");
+        for (label, value) in project::text(own) {
+            row(&mut out, label, &value);
+        }
+        findings(&mut out, "what to change in the project", &own.findings);
+    }
+    findings(&mut out, "worth knowing of the machine", &found.findings);
     kernel(&mut out, found);
     scheduler(&mut out, found);
     head(&mut out, "privileges");

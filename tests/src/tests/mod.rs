@@ -9,6 +9,9 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod counts;
+mod diagnosis;
+mod doctor;
 mod input;
 mod inspect;
 mod ladder;
@@ -32,14 +35,17 @@ pub fn all() -> Vec<Test> {
         reference::tests(),
         input::tests(),
         inspect::tests(),
+        doctor::tests(),
         boots::tests(),
         run::tests(),
         selection::tests(),
         alerts::tests(),
+        diagnosis::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
+        counts::tests(),
         agreement::total(),
         names::tests(),
         components::tests(),

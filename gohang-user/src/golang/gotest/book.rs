@@ -53,6 +53,8 @@ pub struct Book {
     running: BTreeMap<(String, String), (Instant, bool)>,
     ended: Vec<Ended>,
     ended_total: u64,
+    /// From here on tests have ended whose package is not told yet.
+    without_package: usize,
     tally: Tally,
     last_event: Option<Instant>,
     events: u64,
@@ -88,7 +90,14 @@ impl Book {
             // What did not end by then never will. Without packages, `-v` has one after the
             // other.
             Event::PackageEnd(package, result) => {
+                // Text names it behind its tests.
+                for ended in &mut self.ended[self.without_package..] {
+                    if ended.package.is_empty() {
+                        package.clone_into(&mut ended.package);
+                    }
+                }
                 self.has_ended(package, "", result, None);
+                self.without_package = self.ended.len();
                 self.running
                     .retain(|(of, _), _| of != package && !of.is_empty());
             }
@@ -219,6 +228,37 @@ mod tests {
         ];
         assert_eq!(ended, want);
         assert_eq!((book.ended_total(), book.events()), (4, 11));
+    }
+
+    #[test]
+    fn what_has_ended_is_remembered_with_its_package() {
+        let mut book = Book::default();
+        let now = Instant::now();
+        let took = Some(Duration::from_millis(250));
+        for event in [
+            Event::Run("", "TestA"),
+            Event::End("", "TestA", Result::Pass, took),
+            Event::PackageEnd("p", Result::Pass),
+            Event::End("", "TestB", Result::Fail, None),
+            Event::PackageEnd("q", Result::Fail),
+            Event::End("r", "TestC", Result::Skip, None),
+        ] {
+            book.take(&event, now);
+        }
+        let ended = |package: &str, test: &str, result, took| Ended {
+            package: package.into(),
+            test: test.into(),
+            result,
+            took,
+        };
+        let want = [
+            ended("p", "TestA", Result::Pass, took),
+            ended("p", "", Result::Pass, None),
+            ended("q", "TestB", Result::Fail, None),
+            ended("q", "", Result::Fail, None),
+            ended("r", "TestC", Result::Skip, None),
+        ];
+        assert_eq!((book.ended(), book.ended_total()), (&want[..], 5));
     }
 
     #[test]

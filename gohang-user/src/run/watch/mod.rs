@@ -27,7 +27,7 @@ use crate::process::ProcRoot;
 use history::History;
 use meter::Meter;
 pub(super) use pace::Pacer;
-pub(super) use verdict::span;
+pub(in crate::run) use verdict::span;
 pub use verdict::{Cause, Reason, Verdict};
 use warn::Warner;
 use work::{Done, Work};
