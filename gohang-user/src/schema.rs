@@ -10,6 +10,7 @@ use crate::bundle::Manifest;
 use crate::compare::Comparison;
 use crate::demo::Demo;
 use crate::doctor::Doctor;
+use crate::inspect::Inspection;
 use crate::report::Report;
 use crate::run::explain::Verdict;
 use crate::run::keep::{Difference, Opened, Timeline};
@@ -26,7 +27,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 11] = [
+pub const PUBLISHED: [Published; 12] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -56,6 +57,11 @@ pub const PUBLISHED: [Published; 11] = [
         file: "explain.schema.json",
         title: "gohang explain -o json",
         generate: || schema_for!(Explanations),
+    },
+    Published {
+        file: "inspect.schema.json",
+        title: "gohang inspect -o json",
+        generate: || schema_for!(Inspection),
     },
     Published {
         file: "verdict.schema.json",

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod group;
+mod inspect;
 pub mod keep;
 mod open;
 mod replay;
@@ -44,6 +45,8 @@ pub fn main() -> i32 {
         args::Command::Trace(options) => trace::run(*options),
         args::Command::Replay(options) => replay::run(options),
         args::Command::Demo(options) => demo::run(options),
+        args::Command::Inspect(options) => inspect::run(*options, inspect::Verb::Inspect),
+        args::Command::Advise(options) => inspect::run(*options, inspect::Verb::Advise),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
         args::Command::Open(options) => open::run(options),

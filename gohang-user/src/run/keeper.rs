@@ -8,8 +8,9 @@ use super::evidence::{Evidence, Tests};
 /// of the run changes.
 pub trait Keeper: std::fmt::Debug {
     /// What is known so far, judged and written. It is called as soon as the first steps are
-    /// done, within some seconds of the decision; again when goroutines are known, before
-    /// SIGTERM. What it says is said on standard error, a line each.
+    /// done, within some seconds of the decision; again when the CPU limit has been lifted, and
+    /// when goroutines are known, before SIGTERM. Of the lines that it gives, the last ones are
+    /// said on standard error at the end.
     ///
     /// # Errors
     /// Why it could not be written, in a line.

@@ -38,6 +38,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 pub use breaker::Breaker;
+pub(crate) use clash::{TestLimit, ci_job_limit, go_test_limit};
 pub use error::{FAILED, RunError};
 pub use keeper::{Judged, Keeper, NoKeeper};
 pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, weight};

@@ -10,6 +10,7 @@ mod recorded;
 mod recorded_tests;
 pub mod recording;
 mod select;
+mod signals;
 mod synthetic;
 
 pub use check::{SelectError, check_pids};
@@ -17,6 +18,7 @@ pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, now, same_start};
 pub use live::{Live, LiveOptions};
 pub use recorded::{Ending, Recorded};
 pub use select::Selection;
+pub use signals::{Dropped, SignalFacts};
 pub use synthetic::Synthetic;
 
 use crate::event::{Episode, Event};

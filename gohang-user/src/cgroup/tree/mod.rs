@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::close::Close;
 use super::error::CgroupError;
 use super::layout::{CgroupLayout, Hierarchy, Version};
 use super::membership::Membership;
@@ -27,9 +28,6 @@ pub use branch::{Branch, Missing};
 pub use controller::Controller;
 pub use leftovers::{LeftBehind, clear, clear_everywhere};
 pub use limits::Weight;
-
-/// How long groups that go out of scope are given to empty.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The groups of one run.
 ///
@@ -245,22 +243,27 @@ impl OwnTree {
     /// # Errors
     /// As those two.
     pub fn close(mut self, timeout: Duration) -> Result<(), OwnError> {
-        self.kill(timeout)?;
-        self.remove(timeout)
+        self.close_within(timeout)
+    }
+}
+
+impl Close for OwnTree {
+    fn kill(&self, timeout: Duration) -> Result<(), OwnError> {
+        Self::kill(self, timeout)
+    }
+
+    fn remove(&mut self, timeout: Duration) -> Result<(), OwnError> {
+        Self::remove(self, timeout)
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed
     }
 }
 
 impl Drop for OwnTree {
     fn drop(&mut self) {
-        if self.removed {
-            return;
-        }
-        let closed = self
-            .kill(DROP_TIMEOUT)
-            .and_then(|()| self.remove(DROP_TIMEOUT));
-        if let Err(error) = closed {
-            log::warn!("groups are left behind: {error}; `gohang clean` removes them");
-        }
+        self.close_at_last();
     }
 }
 

@@ -126,7 +126,7 @@ fn lock_of(goroutine: &Goroutine) -> Option<u64> {
             || frame.function.starts_with("sync.(*RWMutex).")
             || frame.function.starts_with("internal/sync.(*Mutex).")
     });
-    of_lock.filter_map(|(_, receiver)| *receiver).last()
+    of_lock.filter_map(|(_, receiver)| *receiver).next_back()
 }
 
 /// Who may hold the locks, as far as that shows.

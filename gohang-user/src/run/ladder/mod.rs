@@ -11,22 +11,23 @@ use super::Options;
 use super::collect;
 use super::evidence::{End, Evidence, Step, StepName, StepOutcome, TraceState, nanoseconds};
 use super::fetch;
+use super::goroutines;
 use super::keeper::{Judged, Keeper};
 use super::outcome::Ended;
 use super::output::Streams;
 use super::place::Place;
 use super::say::say;
 use super::session::Session;
-use super::tracer::Tracer;
+use super::tracer::{Tracer, Tracing};
 use super::watch::{Verdict, Watch, span};
 use crate::process::ProcRoot;
 
 /// How often it is looked whether a step is done.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the tracer may take to hand over what it has.
-const FLUSH: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_millis(1500);
 /// How long the look at groups and processes may take.
-const SNAPSHOT: Duration = Duration::from_secs(2);
+const SNAPSHOT: Duration = Duration::from_millis(1500);
 /// How long programs that serve their goroutines may take.
 const FETCH: Duration = Duration::from_secs(3);
 /// How long the kernel may take to end what was killed.
@@ -100,6 +101,8 @@ impl Ladder<'_> {
         self.tracer.end();
         self.step(StepName::Snapshot, SNAPSHOT, Self::snapshot)?;
         self.step(StepName::Flush, FLUSH, Self::flush)?;
+        // Should gohang be ended before the rest is known, this much is.
+        take(&mut judged, self.keeper.judge(&self.evidence));
         let lift = self.options.breaker.lift.unwrap_or_default();
         self.step(StepName::Lift, lift, Self::lift)?;
         verdict.evidence.extend(lift::told(&self.evidence.lift));
@@ -114,6 +117,10 @@ impl Ladder<'_> {
                 verdict.goroutines = goroutines;
                 Ok(done)
             })?;
+        }
+        if verdict.goroutines.is_empty() {
+            let served = self.evidence.dumps.iter().map(|dump| dump.text.as_bytes());
+            verdict.goroutines = goroutines::told(served);
         }
         if !self.evidence.dumps.is_empty() {
             take(&mut judged, self.keeper.judge(&self.evidence));
@@ -151,6 +158,10 @@ impl Ladder<'_> {
                 (StepOutcome::Failed, error.to_string())
             }
         };
+        log::info!(
+            "{name:?}: {outcome:?} in {}: {detail}",
+            span(begun.elapsed())
+        );
         self.evidence.steps.push(Step {
             name,
             begun_ns: nanoseconds(begun.saturating_duration_since(self.decided)),
@@ -205,9 +216,11 @@ impl Ladder<'_> {
         Ok(done)
     }
 
-    /// Notes and says what there is not.
+    /// Notes what there is not, and says so unless it is not wanted.
     fn lacks(&mut self, what: &str) {
-        say(&format!("evidence is lacking: {what}"));
+        if self.options.tracing != Tracing::Never {
+            say(&format!("evidence is lacking: {what}"));
+        }
         self.evidence.lacking.push(what.to_owned());
     }
 

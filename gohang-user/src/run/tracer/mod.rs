@@ -1,7 +1,8 @@
 //! The tracer beside a run: preemption signals of the Go programs in the command's group, from
 //! before its first instruction or from shortly after, in a thread of its own.
 //!
-//! Loading takes longer than a short command: by default the command does not wait for it.
+//! Loading takes longer than a short command: by default the command does not wait for it, and
+//! nothing is loaded for one that ends at once.
 
 mod trace;
 
@@ -19,10 +20,13 @@ use crate::run::evidence::{Trace, TraceState};
 /// How long the command waits for the tracer where it is to.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a command has run before anything is loaded for it where it does not wait for that.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// Whether to trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tracing {
-    /// Where that is possible, beside the command's start.
+    /// Where that is possible, from shortly after the command's start.
     #[default]
     Auto,
     /// From before the command's first instruction, and not to run it if that is not possible.
@@ -75,8 +79,12 @@ impl Tracer {
             let (stop, stopped) = channel();
             let (tell, told) = channel();
             let thread = std::thread::Builder::new().name("tracer".into());
+            let after = match wanted {
+                Tracing::Always => Duration::ZERO,
+                Tracing::Auto | Tracing::Never => SETTLE,
+            };
             thread
-                .spawn(move || trace::run(group, &stopped, &tell))
+                .spawn(move || trace::run(group, after, &stopped, &tell))
                 .map_err(|error| format!("cannot start a thread: {error}"))?;
             Ok(State::On {
                 told,

@@ -1,7 +1,7 @@
 //! The tracer's thread.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,8 +22,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the last records may take to arrive after the programs are gone.
 const LAST_RECORDS: Duration = Duration::from_millis(500);
 
-/// Traces `group` until told to stop, and hands over the report.
-pub(super) fn run(group: PathBuf, stop: &Receiver<()>, tell: &Sender<Told>) {
+/// Traces `group`, when some time has passed, until told to stop, and hands over the report.
+pub(super) fn run(group: PathBuf, after: Duration, stop: &Receiver<()>, tell: &Sender<Told>) {
+    if stop.recv_timeout(after) != Err(RecvTimeoutError::Timeout) {
+        let why = "the kernel programs were not loaded yet";
+        let _ = tell.send(Told::Failed(why.to_owned()));
+        return;
+    }
     let outcome = Tracing::begin(group).and_then(|mut tracing| {
         let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
         tracing.follow(stop)

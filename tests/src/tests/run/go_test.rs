@@ -19,6 +19,15 @@ const SOURCES: [(&str, &str); 2] = [
     ),
 ];
 
+/// Another one, whose test serves its goroutines.
+const SERVES: [(&str, &str); 2] = [
+    ("go.mod", include_str!("../../../workloads/serve/go.mod")),
+    (
+        "serve_test.go",
+        include_str!("../../../workloads/serve/serve_test.go"),
+    ),
+];
+
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     vec![
@@ -33,6 +42,10 @@ pub fn tests() -> Vec<Test> {
         Test {
             name: "run::go_test_is_slow",
             body: go_test_is_slow,
+        },
+        Test {
+            name: "run::go_test_serves",
+            body: go_test_serves,
         },
         Test {
             name: "run::go_test_limits_clash",
@@ -237,6 +250,30 @@ fn go_test_is_slow(settings: &Settings, report: &mut Report) -> Result<()> {
     ensure!(
         got.status.code() == want.status.code() && got.stderr.is_empty(),
         "{got:?}"
+    );
+    Ok(())
+}
+
+/// Goroutines come from the program itself where it serves them and SIGQUIT does nothing.
+fn go_test_serves(settings: &Settings, report: &mut Report) -> Result<()> {
+    let package = Package::of(settings, VERSIONS[2], &SERVES)?;
+    let options = ["--idle-timeout", "3s", "--grace", "2s"];
+    let end = package.test(settings, &options, &["-v"], "")?;
+    report.note(end.stderr_line());
+    ensure!(
+        end.stderr
+            .contains("chan receive at example.com/serve.receive"),
+        "{}",
+        end.stderr_line()
+    );
+    let output = String::from_utf8_lossy(&end.stdout);
+    ensure!(!output.contains("SIGQUIT"), "{output}");
+    let options = ["--idle-timeout", "3s", "--grace", "2s", "--no-fetch"];
+    let end = package.test(settings, &options, &["-v"], "")?;
+    ensure!(
+        !end.stderr.contains("serve.receive"),
+        "{}",
+        end.stderr_line()
     );
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod contract;
+mod evidence;
 mod go_test;
 mod leftovers;
 mod limits;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         limits::tests(),
         leftovers::tests(),
         breaker::tests(),
+        evidence::tests(),
         go_test::tests(),
         verdicts::tests(),
     ]
