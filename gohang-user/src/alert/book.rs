@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Rule, Scope, Thresholds, rules};
+use super::{Finding, Rule, Scope, Thresholds, rank, rules};
 use crate::event::{Episode, ProcessId};
 use crate::report::Alert;
 use crate::source::{Facts, same_start};
@@ -33,6 +33,8 @@ struct Entry {
     finding: Finding,
     goid: Option<u64>,
     since_ns: u64,
+    /// Begin of what was found last.
+    last_since_ns: u64,
     count: u64,
     told_ns: u64,
     told_weight: u64,
@@ -81,9 +83,9 @@ impl Book {
             let sighting = Sighting {
                 goid,
                 since_ns: finding.since_ns.unwrap_or(episode.sent_ns),
+                is_over: finding.since_ns.is_none() && episode.outcome.is_delivered(),
                 finding,
                 now_ns: episode.end_ns,
-                is_over: episode.outcome.is_delivered(),
             };
             if self.note(key, sighting) {
                 raised.push(Raised(alert(&key, &self.entries[&key], wall)));
@@ -148,10 +150,12 @@ impl Book {
             is_over,
         } = sighting;
         if let Some(entry) = self.entries.get_mut(&key) {
-            // A pending signal is looked at again and again: one finding.
-            if is_over || entry.since_ns != since_ns {
+            // A pending signal, or whatever a rule dates itself, is looked at again and
+            // again: one finding.
+            if is_over || entry.last_since_ns != since_ns {
                 entry.count += 1;
             }
+            entry.last_since_ns = since_ns;
             let worse = finding.weight > entry.finding.weight;
             if worse {
                 entry.finding = finding;
@@ -174,6 +178,7 @@ impl Book {
             finding,
             goid,
             since_ns,
+            last_since_ns: since_ns,
             count: 1,
             told_ns: now_ns,
             told_weight,
@@ -207,9 +212,9 @@ impl Book {
                 let sighting = Sighting {
                     goid: None,
                     since_ns: finding.since_ns.unwrap_or(now_ns),
+                    is_over: finding.since_ns.is_none(),
                     finding,
                     now_ns,
-                    is_over: true,
                 };
                 if self.note(key, sighting) {
                     raised.push(Raised(alert(&key, &self.entries[&key], wall)));
@@ -223,8 +228,12 @@ impl Book {
     #[must_use]
     pub fn alerts(&self, wall: &dyn Fn(u64) -> String) -> Vec<Alert> {
         let mut all: Vec<(&Key, &Entry)> = self.entries.iter().collect();
-        all.sort_by_key(|(_, entry)| {
-            std::cmp::Reverse((entry.finding.severity, entry.finding.weight, entry.count))
+        rank::sort(&mut all, |(key, entry)| rank::Standing {
+            process: key.1,
+            rule: key.0,
+            severity: entry.finding.severity,
+            weight: entry.finding.weight,
+            count: entry.count,
         });
         all.into_iter()
             .map(|(key, entry)| alert(key, entry, wall))
