@@ -9,6 +9,7 @@ pub mod abi;
 pub mod account;
 pub mod bandwidth;
 pub mod cause;
+pub mod chain;
 pub mod config;
 pub mod counter;
 pub mod hist;

@@ -19,7 +19,7 @@ pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, expl
 use serde_json::Value;
 pub use signal_storm::name_senders;
 
-use crate::event::{Episode, ProcessId};
+use crate::event::{Episode, ProcessId, Request, Stop};
 use crate::report::Severity;
 use crate::source::Facts;
 
@@ -95,6 +95,16 @@ pub trait Rule: std::fmt::Debug {
     /// What it finds in a process that is traced from here on, or has executed
     /// another program. Of scope [`Scope::Process`] only.
     fn found(&mut self, _facts: &Facts, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a request to yield that has ended.
+    fn request(&mut self, _request: &Request, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a stop of the world.
+    fn stop(&mut self, _stop: &Stop, _thresholds: &Thresholds) -> Option<Finding> {
         None
     }
 

@@ -474,16 +474,18 @@ impl Source for Live {
                     true
                 }
                 // Else written before the decision that its process is foreign.
-                Event::Episode(episode) => {
-                    let pid = episode.process.pid;
-                    episode.place = episode.pc.and_then(|pc| self.places.at(pid, pc));
+                event => {
+                    let pid = event.process().pid;
+                    if let Some((pc, place)) = event.instruction() {
+                        *place = self.places.at(pid, pc);
+                    }
                     self.traced.contains(&pid)
                 }
             };
             self.record_items(&into[first..]);
             if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
                 recorder.group_of(&event, &mut self.enricher);
-                recorder.place_of(&event);
+                recorder.place_of(&mut event);
                 recorder.record(&raw, traced);
             }
             if traced {
