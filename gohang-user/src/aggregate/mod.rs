@@ -64,6 +64,7 @@ impl Aggregate {
                 return false;
             }
             Item::Ended(snapshot) => self.harvest(snapshot),
+            Item::Senders(_) => {}
         }
         true
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Finding, Rule, Scope, Thresholds, rank, rules};
 use crate::event::{Episode, ProcessId, Request, Stop};
 use crate::report::Alert;
-use crate::source::{Facts, same_start};
+use crate::source::{Facts, SenderUse, same_start};
 
 /// An alert is told again only after this long, if it got worse.
 const TELL_EVERY_NS: u64 = 10_000_000_000;
@@ -136,6 +136,19 @@ impl Book {
             is_over: true,
         };
         self.ask(about, wall, |rule, limits| rule.stop(stop, limits))
+    }
+
+    /// Lets every rule look at how a sending thread got to run; as [`Book::look`].
+    pub fn sender(&mut self, sender: &SenderUse, wall: Wall) -> Vec<Raised> {
+        let about = About {
+            process: sender.process,
+            tid: Some(sender.tid),
+            goid: None,
+            since_ns: sender.at_ns,
+            now_ns: sender.at_ns,
+            is_over: true,
+        };
+        self.ask(about, wall, |rule, limits| rule.sender(sender, limits))
     }
 
     /// Asks every rule, notes what it finds and returns what is to be told now.

@@ -13,19 +13,23 @@ use crate::report::Severity;
 
 /// Rules from cause to symptom:
 ///
-/// - those that say why no signal can do its work at all, of which the first is a setting
-///   of the process and the others are about one signal's way;
+/// - those that say why no signal can do its work: a setting, a handler that is not the
+///   runtime's or none, a mask, a thread that takes nothing;
 /// - those that say why a signal that arrives does nothing, or is not sent in time;
 /// - who is flooded with signals, which may be what is asked of it again and again;
 /// - what the program suffers: a goroutine that runs on, everybody stopped for it, a slow
 ///   signal. Each of these follows from most of the above.
-const ORDER: [&str; 7] = [
+const ORDER: [&str; 11] = [
     "preemption-disabled",
+    "handler-replaced",
     "ignored",
     "masked",
     "undelivered",
     "unsafe-loop",
+    "sysmon-starved",
     "signal-storm",
+    "no-yield",
+    "stop-the-world-held",
     "slow-delivery",
 ];
 

@@ -51,15 +51,22 @@ impl Event {
         }
     }
 
-    /// An instruction that it names, and where to put what lies there.
-    pub(crate) fn instruction(&mut self) -> Option<(u64, &mut Option<Arc<Place>>)> {
-        match self {
-            Self::Episode(episode) => Some((episode.pc?, &mut episode.place)),
-            Self::Request(request) => Some((request.pc?, &mut request.place)),
-            Self::Process(_) | Self::Stop(_) => None,
-        }
+    /// Instructions that it names, and where to put what lies there.
+    pub(crate) fn instructions(&mut self) -> impl Iterator<Item = Instruction<'_>> {
+        let (one, other) = match self {
+            Self::Episode(episode) => (
+                episode.pc.map(|pc| (pc, &mut episode.place)),
+                episode.handler.map(|pc| (pc, &mut episode.handler_place)),
+            ),
+            Self::Request(request) => (request.pc.map(|pc| (pc, &mut request.place)), None),
+            Self::Process(_) | Self::Stop(_) => (None, None),
+        };
+        one.into_iter().chain(other)
     }
 }
+
+/// An address, and where to put what lies there.
+type Instruction<'a> = (u64, &'a mut Option<Arc<Place>>);
 
 /// A process: an id alone may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,10 +109,19 @@ pub struct Episode {
     /// the only ones that are written in this form, have none.
     #[serde(skip)]
     pub place: Option<Arc<Place>>,
+    /// Address of the handler that it was delivered to.
+    #[serde(default)]
+    pub handler: Option<u64>,
+    /// What is there, as `place`.
+    #[serde(skip)]
+    pub handler_place: Option<Arc<Place>>,
     /// Sent to the process rather than to one thread.
     pub process_directed: bool,
     /// Sending process, none if the kernel sent it.
     pub sender_pid: Option<u32>,
+    /// Sending thread, none if the kernel sent it.
+    #[serde(default)]
+    pub sender_tid: Option<u32>,
     /// First send, `bpf_ktime_get_ns`.
     pub sent_ns: u64,
     /// Its end, `bpf_ktime_get_ns`.

@@ -476,7 +476,7 @@ impl Source for Live {
                 // Else written before the decision that its process is foreign.
                 event => {
                     let pid = event.process().pid;
-                    if let Some((pc, place)) = event.instruction() {
+                    for (pc, place) in event.instructions() {
                         *place = self.places.at(pid, pc);
                     }
                     self.traced.contains(&pid)
@@ -485,7 +485,7 @@ impl Source for Live {
             self.record_items(&into[first..]);
             if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
                 recorder.group_of(&event, &mut self.enricher);
-                recorder.place_of(&mut event);
+                recorder.places_of(&mut event);
                 recorder.record(&raw, traced);
             }
             if traced {

@@ -161,7 +161,7 @@ impl<R: Read> Recorded<R> {
                 let mut event = take(&mut self.taken, &mut self.latest_ns, payload);
                 if let Some(event) = &mut event {
                     let process = event.process();
-                    if let Some((pc, place)) = event.instruction() {
+                    for (pc, place) in event.instructions() {
                         *place = self.places.get(&(process, pc)).cloned();
                     }
                 }
@@ -178,6 +178,10 @@ impl<R: Read> Recorded<R> {
             }),
             Kind::Ended => json::<EndedForm>(payload).map(|ended| {
                 into.push(Item::Ended(Box::new(ended.0)));
+                false
+            }),
+            Kind::Senders => json(payload).map(|senders| {
+                into.push(Item::Senders(senders));
                 false
             }),
             Kind::Group => json::<GroupForm>(payload).map(|group| {

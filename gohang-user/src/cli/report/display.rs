@@ -40,6 +40,8 @@ impl Display {
                 pending: args.pending_limit,
                 storm_rate: args.storm_rate,
                 no_yield: args.no_yield_limit,
+                stop: args.stop_limit,
+                late: args.late_limit,
             },
             gates: args.fail_on,
             out: args.out,

@@ -94,6 +94,11 @@ impl Flow {
             Item::Event(Event::Stop(stop)) => {
                 self.tell(|book, wall| book.stop(stop, wall));
             }
+            Item::Senders(senders) => {
+                for sender in senders {
+                    self.tell(|book, wall| book.sender(sender, wall));
+                }
+            }
             Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
     }
