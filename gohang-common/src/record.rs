@@ -143,6 +143,9 @@ pub const REQUEST_LATE: u8 = 1 << 1;
 /// The request's signal was sent more than once, as it met no safe point.
 pub const REQUEST_SENT_AGAIN: u8 = 1 << 2;
 
+/// Its signal is the one of the record before, which told of it while it was pending.
+pub const REQUEST_CARRIED: u8 = 1 << 3;
+
 /// One request that a goroutine yield, and what came of it. Times are
 /// `bpf_ktime_get_ns`, 0 of a step that was not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -46,13 +46,14 @@ pub mod caller {
     pub const COUNT: usize = 8;
 }
 
-/// Where a process's Go runtime keeps what the preemption chain needs (bytes), and where
-/// its functions lie.
+/// Offset of a member that this version does not have, or that is not known of it.
+pub const UNKNOWN_OFFSET: u32 = u32::MAX;
+
+/// Where a process's Go runtime keeps what the preemption chain needs (bytes, or
+/// [`UNKNOWN_OFFSET`]), and where its functions lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct GoRuntime {
-    /// Start time of the process, CLOCK_MONOTONIC ns.
-    pub process_start_ns: u64,
     /// By [`caller`].
     pub callers: [Range; caller::COUNT],
     /// `g.goid`.
@@ -81,8 +82,8 @@ pub struct GoRuntime {
     pub p_sysmon_tick: u32,
     /// `p.sysmontick.schedwhen`.
     pub p_sysmon_when: u32,
-    /// Padding, zero.
-    pub pad: u32,
+    /// `g.atomicstatus`, where goroutines in system calls are not asked (1.26 and later).
+    pub g_status: u32,
 }
 
 /// A thread in its own PID namespace, which is how the runtime knows it.
@@ -120,7 +121,9 @@ pub struct Chain {
     /// The P's tick: another one is another slice.
     pub tick: u32,
     /// 1 once the signal made the goroutine enter `asyncPreempt`.
-    pub injected: u32,
+    pub injected: u16,
+    /// 1 from a send to its delivery.
+    pub in_flight: u16,
     /// The goroutine that yielded on the thread last, 0 if none did.
     pub last_goid: u64,
     /// When.
@@ -190,12 +193,14 @@ pub mod hit {
     pub const REPEATED: u32 = 13;
     /// Signals handled that no request is known of.
     pub const UNASKED: u32 = 14;
+    /// Signals handled whose request had ended by then.
+    pub const LATE: u32 = 15;
     /// How many.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 }
 
 const _: () = {
-    assert!(size_of::<GoRuntime>() == 8 + 16 * caller::COUNT + 14 * 4);
+    assert!(size_of::<GoRuntime>() == 16 * caller::COUNT + 14 * 4);
     assert!(size_of::<Chain>() == size_of::<Request>() + 32);
     assert!(size_of::<StopState>() == 4 * 8 + 9 * 8 + 8);
     assert!(size_of::<GoroutineKey>() == 16 && size_of::<ThreadKey>() == 8);

@@ -7,18 +7,24 @@
 use aya_ebpf::helpers::bpf_get_current_task;
 use gohang_common::chain::{Asker, RequestEnd};
 use gohang_common::record::{
-    Header, Kind, REQUEST_GOID, REQUEST_LATE, REQUEST_SENT_AGAIN, Request,
+    Header, Kind, REQUEST_CARRIED, REQUEST_GOID, REQUEST_LATE, REQUEST_SENT_AGAIN, Request,
 };
-use gohang_common::runtime::{Chain, GoRuntime, GoroutineKey, ThreadKey, caller, hit};
+use gohang_common::runtime::{
+    Chain, GoRuntime, GoroutineKey, ThreadKey, UNKNOWN_OFFSET, caller, hit,
+};
 
 use crate::emit;
 use crate::go::{Entry, count};
-use crate::kernel::{namespace_tid, probe_user};
+use crate::kernel::{namespace_tid, offset, probe, probe_user};
 use crate::maps::{CHAINS, NEW_CHAIN, YIELDED};
+use crate::signal::in_window;
 use crate::threads::find;
 
 /// `forcePreemptNS` (runtime/proc.go, 1.14 to 1.27).
 const SLICE_NS: u64 = 10_000_000;
+/// `_Gsyscall` and `_Gscan` (runtime/runtime2.go, 1.14 to 1.27).
+const SYSCALL: u32 = 3;
+const SCAN: u32 = 0x1000;
 /// A request that repeats itself without an answer is told this often, ns.
 const TELL_EVERY_NS: u64 = 100_000_000;
 
@@ -69,6 +75,17 @@ fn slice(runtime: &GoRuntime, tgid: u32, m: u64, p: u64) -> Option<Slice> {
     if g == 0 || procid == 0 || procid > u64::from(u32::MAX) {
         return None;
     }
+    // Whoever asks need not ask itself (preemptone, proc.go).
+    // SAFETY: a helper without preconditions.
+    if namespace_tid(unsafe { bpf_get_current_task() }) == Some(procid as u32) {
+        return None;
+    }
+    // From 1.26 on, the P of a goroutine in a system call is not asked.
+    if runtime.g_status != UNKNOWN_OFFSET
+        && probe_user::<u32>(g, runtime.g_status).unwrap_or(0) & !SCAN == SYSCALL
+    {
+        return None;
+    }
     let goid = probe_user::<u64>(g, runtime.g_goid);
     // The goroutine's own thread must be that thread.
     let goid_known = goid.is_some() && probe_user::<u64>(g, runtime.g_m) == Some(m);
@@ -115,6 +132,23 @@ fn own(entry: &Entry) -> Option<&'static mut Chain> {
     CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found })
 }
 
+/// A thread of the process ends, and its request with it.
+#[inline(always)]
+pub fn thread_ends(tgid: u32, task: u64, now: u64) {
+    let Some(tid) = namespace_tid(task) else {
+        return;
+    };
+    let key = ThreadKey { tgid, tid };
+    // SAFETY: as above.
+    let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found }) else {
+        return;
+    };
+    if chain.request.first_ns != 0 {
+        close(chain, RequestEnd::Exited, now);
+    }
+    let _ = CHAINS.remove(key);
+}
+
 /// Sends what is known of an open request and closes it.
 #[inline(always)]
 fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
@@ -142,7 +176,7 @@ fn end_so_far(chain: &Chain, same_slice: bool) -> RequestEnd {
         if request.sent_ns != 0 || request.end == RequestEnd::AlreadyPending as u8 {
             RequestEnd::AlreadyPending
         } else {
-            RequestEnd::Disabled
+            RequestEnd::NotSent
         }
     } else if request.sent_ns != 0 {
         RequestEnd::Superseded
@@ -173,7 +207,12 @@ fn open(entry: &Entry, slice: &Slice, asker: Asker, pending: bool) -> Option<&'s
             // The signal is still on its way.
             begin(entry, chain, slice, asker, first_ns);
             chain.request.sent_ns = sent_ns;
-            chain.request.end = RequestEnd::AlreadyPending as u8;
+            if sent_ns != 0 {
+                chain.request.flags |= REQUEST_CARRIED;
+                chain.request.end = RequestEnd::AlreadyPending as u8;
+            } else {
+                chain.request.end = RequestEnd::NotSent as u8;
+            }
             return Some(chain);
         }
     }
@@ -181,9 +220,25 @@ fn open(entry: &Entry, slice: &Slice, asker: Asker, pending: bool) -> Option<&'s
     chain.request.end = if pending {
         RequestEnd::AlreadyPending as u8
     } else {
-        RequestEnd::Disabled as u8
+        RequestEnd::NotSent as u8
     };
     Some(chain)
+}
+
+/// Start time of a task's process, CLOCK_MONOTONIC ns.
+#[inline(always)]
+pub fn process_start(task: u64) -> u64 {
+    let leader = probe::<u64>(task, offset!(task_group_leader)).unwrap_or(0);
+    probe::<u64>(leader, offset!(task_start_time)).unwrap_or(0)
+}
+
+/// A member of a structure, 0 where its offset is not known or it cannot be read.
+#[inline(always)]
+fn member<T: Copy + Default>(address: u64, offset: u32) -> T {
+    if offset == UNKNOWN_OFFSET {
+        return T::default();
+    }
+    probe_user::<T>(address, offset).unwrap_or_default()
 }
 
 #[inline(always)]
@@ -202,7 +257,7 @@ fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, first_ns
     let tid = chain.request.tid;
     chain.request = Request {
         header: Header::new(Kind::Request, size_of::<Request>()),
-        process_start_ns: entry.runtime.process_start_ns,
+        process_start_ns: process_start(current),
         first_ns,
         requested_ns: entry.now,
         goid: slice.goid,
@@ -238,6 +293,9 @@ fn lateness(entry: &Entry, slice: &Slice) -> Option<u64> {
 /// Entry of `preemptone(p)`.
 #[inline(always)]
 pub fn requested(entry: &Entry) {
+    if !in_window(entry.now) {
+        return;
+    }
     let runtime = entry.runtime;
     let p = entry.rax;
     let m = probe_user::<u64>(p, runtime.p_m).unwrap_or(0);
@@ -250,13 +308,16 @@ pub fn requested(entry: &Entry) {
         count(entry.tgid, hit::NOT_RUNNING);
         return;
     };
-    let pending = probe_user::<u32>(m, runtime.m_signal_pending).unwrap_or(0) != 0;
+    let pending = member::<u32>(m, runtime.m_signal_pending) != 0;
     open(entry, &found, asker(entry), pending);
 }
 
 /// Entry of `signalM(m, SIGURG)`.
 #[inline(always)]
 pub fn sent(entry: &Entry) {
+    if !in_window(entry.now) {
+        return;
+    }
     let runtime = entry.runtime;
     let m = entry.rax;
     let p = probe_user::<u64>(m, runtime.m_p).unwrap_or(0);
@@ -279,15 +340,14 @@ pub fn sent(entry: &Entry) {
         tid: procid as u32,
     };
     // SAFETY: map values stay valid while the program runs.
-    if let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found })
-        && chain.request.first_ns != 0
-    {
+    if let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found }) {
         send(chain, entry.now);
     }
 }
 
 #[inline(always)]
 fn send(chain: &mut Chain, now: u64) {
+    chain.in_flight = 1;
     if chain.request.sent_ns != 0 {
         chain.request.flags |= REQUEST_SENT_AGAIN;
         return;
@@ -299,13 +359,21 @@ fn send(chain: &mut Chain, now: u64) {
 /// Entry of `doSigPreempt(g, ...)`.
 #[inline(always)]
 pub fn handled(entry: &Entry) {
-    match own(entry) {
-        Some(chain) if chain.request.first_ns != 0 && chain.request.sent_ns != 0 => {
-            chain.request.tid = entry.tid;
-            chain.request.delivered_ns = entry.now;
-            chain.request.end = RequestEnd::NotWanted as u8;
-        }
-        _ => count(entry.tgid, hit::UNASKED),
+    let Some(chain) = own(entry) else {
+        count(entry.tgid, hit::UNASKED);
+        return;
+    };
+    let in_flight = chain.in_flight != 0;
+    chain.in_flight = 0;
+    if chain.request.first_ns != 0 && (chain.request.sent_ns != 0 || in_flight) {
+        chain.request.tid = entry.tid;
+        chain.request.delivered_ns = entry.now;
+        chain.request.end = RequestEnd::NotWanted as u8;
+    } else if in_flight {
+        // Its request has ended: the goroutine had yielded by itself.
+        count(entry.tgid, hit::LATE);
+    } else {
+        count(entry.tgid, hit::UNASKED);
     }
 }
 
@@ -321,9 +389,9 @@ pub fn checked(entry: &Entry) {
     let m = probe_user::<u64>(entry.rax, runtime.g_m).unwrap_or(0);
     let end = if probe_user::<u64>(m, runtime.m_curg) != Some(entry.rax) {
         RequestEnd::WrongGoroutine
-    } else if probe_user::<u32>(m, runtime.m_locks).unwrap_or(0) != 0
-        || probe_user::<u32>(m, runtime.m_mallocing).unwrap_or(0) != 0
-        || probe_user::<u64>(m, runtime.m_preemptoff_len).unwrap_or(0) != 0
+    } else if member::<u32>(m, runtime.m_locks) != 0
+        || member::<u32>(m, runtime.m_mallocing) != 0
+        || member::<u64>(m, runtime.m_preemptoff_len) != 0
     {
         RequestEnd::ThreadState
     } else {

@@ -6,12 +6,12 @@ use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::cause::Outcome;
 use gohang_common::map::filter;
 use gohang_common::record::ProcessEvent;
-use gohang_common::runtime::ThreadKey;
 use gohang_common::thread::{Pending, Thread, state};
 
+use crate::chain;
 use crate::emit::{self, Directed, End, Of};
-use crate::kernel::{Task, load, namespace_tid, offset, probe, setting};
-use crate::maps::{CHAINS, GO, PROCESSES, RUNTIMES, STOPS, THREADS, scratch};
+use crate::kernel::{Task, load, offset, probe, setting};
+use crate::maps::{GO, PROCESSES, RUNTIMES, STOPS, THREADS, scratch};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
 use crate::unreported::make_up_switch_in;
 
@@ -164,8 +164,8 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             );
         }
     }
-    if traced && let Some(tid) = namespace_tid(task as u64) {
-        let _ = CHAINS.remove(ThreadKey { tgid, tid });
+    if traced {
+        chain::thread_ends(tgid, task as u64, now());
     }
     // Whether traced or not: nothing may be left of one that was let through
     // provisionally.

@@ -53,7 +53,7 @@ pub static STOPS: HashMap<u32, StopState> = HashMap::with_max_entries(8192, 0);
 
 /// See [`gohang_common::runtime::hit`].
 #[map]
-pub static HITS: HashMap<HitKey, u64> = HashMap::with_max_entries(16384, 0);
+pub static HITS: HashMap<HitKey, u64> = HashMap::with_max_entries(65536, 0);
 
 /// A chain to insert, and a record to send: too large for the stack.
 #[map]

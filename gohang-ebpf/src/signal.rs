@@ -27,7 +27,7 @@ mod result {
 
 /// Whether the window is open at `now`.
 #[inline(always)]
-fn in_window(now: u64) -> bool {
+pub fn in_window(now: u64) -> bool {
     match WINDOW.get(0) {
         // SAFETY: a word that user space sets once.
         Some(opened) => {

@@ -6,10 +6,12 @@ use gohang_common::record::{Header, Kind, Stop};
 use gohang_common::runtime::{StopState, ThreadKey};
 use gohang_common::thread::{Interval, Thread, reload, state};
 
+use crate::chain::process_start;
 use crate::emit;
 use crate::go::Entry;
 use crate::kernel::{element, namespace_tid};
 use crate::maps::{CHAINS, STOPS};
+use crate::signal::in_window;
 use crate::threads::find;
 
 #[inline(always)]
@@ -21,6 +23,9 @@ fn under_way(tgid: u32) -> Option<&'static mut StopState> {
 /// Entry of `stopTheWorldWithSema`. The runtime lets one thread stop the world at a time.
 #[inline(always)]
 pub fn begins(entry: &Entry) {
+    if !in_window(entry.now) {
+        return;
+    }
     let new = StopState {
         begin_ns: entry.now,
         tid: entry.tid,
@@ -45,9 +50,11 @@ pub fn ends(entry: &Entry) {
     let Some(stop) = under_way(entry.tgid) else {
         return;
     };
+    // SAFETY: a helper without preconditions.
+    let start_ns = process_start(unsafe { bpf_get_current_task() });
     emit::chain(&Stop {
         header: Header::new(Kind::Stop, size_of::<Stop>()),
-        process_start_ns: entry.runtime.process_start_ns,
+        process_start_ns: start_ns,
         begin_ns: stop.begin_ns,
         stopped_ns: stop.stopped_ns,
         started_ns: entry.now,

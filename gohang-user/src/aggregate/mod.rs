@@ -52,6 +52,7 @@ impl Aggregate {
                     self.current.remove(&record.id.pid);
                 }
             }
+            Item::Event(Event::Request(_) | Event::Stop(_)) => {}
             Item::Found(facts) => self.found(facts),
             Item::Foreign(id) => {
                 self.processes.remove(id);

@@ -1,8 +1,10 @@
 //! Events: what the kernel side's records say, decoded in one place.
 
+mod chain;
 mod decode;
 mod forms;
 
+pub use chain::{Asker, Request, RequestEnd, Stop};
 pub use decode::{DecodeError, decode};
 use gohang_common::cause::{Cause, Outcome, Sums};
 pub use gohang_common::record::ProcessEvent;
@@ -18,6 +20,43 @@ pub enum Event {
     Episode(Episode),
     /// A process forked, executed a program or ended.
     Process(Process),
+    /// A request to yield came to an end.
+    Request(Request),
+    /// The world was stopped and started again.
+    Stop(Stop),
+}
+
+impl Event {
+    /// The process that it is about.
+    #[must_use]
+    pub const fn process(&self) -> ProcessId {
+        match self {
+            Self::Episode(episode) => episode.process,
+            Self::Process(record) => record.id,
+            Self::Request(request) => request.process,
+            Self::Stop(stop) => stop.process,
+        }
+    }
+
+    /// The latest time in it, `bpf_ktime_get_ns`.
+    #[must_use]
+    pub fn at_ns(&self) -> u64 {
+        match self {
+            Self::Episode(episode) => episode.end_ns,
+            Self::Process(record) => record.at_ns,
+            Self::Request(request) => request.end_ns,
+            Self::Stop(stop) => stop.end_ns(),
+        }
+    }
+
+    /// An instruction that it names, and where to put what lies there.
+    pub(crate) fn instruction(&mut self) -> Option<(u64, &mut Option<Arc<Place>>)> {
+        match self {
+            Self::Episode(episode) => Some((episode.pc?, &mut episode.place)),
+            Self::Request(request) => Some((request.pc?, &mut request.place)),
+            Self::Process(_) | Self::Stop(_) => None,
+        }
+    }
 }
 
 /// A process: an id alone may be used again.

@@ -88,7 +88,8 @@ impl Flow {
             Item::Found(facts) => {
                 self.tell(|book, wall| book.found(facts, wall));
             }
-            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
+            Item::Event(Event::Process(_) | Event::Request(_) | Event::Stop(_))
+            | Item::Ended(_) => {}
         }
     }
 

@@ -60,27 +60,25 @@ impl Recorder {
         }
     }
 
-    /// What an episode interrupted, unless the same was recorded of that instruction
-    /// before.
-    pub(in super::super) fn place_of(&mut self, event: &Event) {
-        let Event::Episode(episode) = event else {
+    /// What lies at the instruction that an event names, unless the same was recorded of
+    /// it before.
+    pub(in super::super) fn place_of(&mut self, event: &mut Event) {
+        let process = event.process();
+        let Some((pc, place)) = event.instruction() else {
             return;
         };
-        let Some(pc) = episode.pc else {
-            return;
-        };
-        let key = (episode.process, pc);
-        if self.places.get(&key) == Some(&episode.place) {
+        let key = (process, pc);
+        if self.places.get(&key) == Some(place) {
             return;
         }
         if self.places.len() >= MAX_PLACES {
             self.places.clear();
         }
-        self.places.insert(key, episode.place.clone());
+        self.places.insert(key, place.clone());
         let form = PlaceForm {
-            process: episode.process,
+            process,
             pc,
-            place: episode.place.as_deref().cloned(),
+            place: place.as_deref().cloned(),
         };
         self.json(Kind::Place, &form);
     }
