@@ -1,7 +1,11 @@
 //! The report: the document that `trace -o json` prints, that text is made of
 //! and that comparisons read. Field names are the published contract.
 
+mod chain;
+
 use std::collections::BTreeMap;
+
+pub use chain::{Chain, LateCauses, Links, LongStop, Stops};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -275,8 +279,9 @@ pub struct Process {
     pub interrupted: Vec<Interrupted>,
     /// By thread: episodes only, from the records.
     pub threads: Vec<Thread>,
-    /// The chain from request to yield; null, until it is measured.
-    pub chain: Option<serde_json::Value>,
+    /// The chain from request to yield; null where no request or stop was seen, as of
+    /// programs that are not Go or without probes in the runtime.
+    pub chain: Option<Chain>,
 }
 
 impl Process {

@@ -1,5 +1,6 @@
 //! Folds events and the kernel side's totals into a report.
 
+mod chain;
 mod groups;
 mod histogram;
 mod interrupted;
@@ -52,7 +53,10 @@ impl Aggregate {
                     self.current.remove(&record.id.pid);
                 }
             }
-            Item::Event(Event::Request(_) | Event::Stop(_)) => {}
+            Item::Event(Event::Request(request)) => {
+                self.entry(request.process).chain.request(request);
+            }
+            Item::Event(Event::Stop(stop)) => self.entry(stop.process).chain.stop(stop),
             Item::Found(facts) => self.found(facts),
             Item::Foreign(id) => {
                 self.processes.remove(id);

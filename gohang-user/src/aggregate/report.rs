@@ -307,7 +307,7 @@ fn process(
             .iter()
             .map(|(tid, data)| thread(*tid, data))
             .collect(),
-        chain: None,
+        chain: data.chain.report(),
     })
 }
 

@@ -45,6 +45,12 @@ pub(super) const PENDING_LIMIT: Limit = Limit {
     default: "1s",
     meaning: "longest time pending that is not reported",
 };
+/// `--no-yield-limit`.
+pub(super) const NO_YIELD_LIMIT: Limit = Limit {
+    option: "--no-yield-limit",
+    default: "100ms",
+    meaning: "longest time that a goroutine may run on after it was first asked to yield",
+};
 
 /// A rule's explanation under its name.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

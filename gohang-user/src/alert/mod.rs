@@ -5,9 +5,11 @@ mod explain;
 mod ignored;
 mod masked;
 mod preemption_disabled;
+mod rank;
 mod signal_storm;
 mod slow_delivery;
 mod undelivered;
+mod unsafe_loop;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +19,7 @@ pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, expl
 use serde_json::Value;
 pub use signal_storm::name_senders;
 
-use crate::event::{Episode, ProcessId};
+use crate::event::{Episode, ProcessId, Request, Stop};
 use crate::report::Severity;
 use crate::source::Facts;
 
@@ -30,6 +32,8 @@ pub struct Thresholds {
     pub pending: Duration,
     /// More sends a second, for each thread that gets any, are a storm.
     pub storm_rate: u64,
+    /// A goroutine that runs on for longer after it was first asked to yield does not.
+    pub no_yield: Duration,
 }
 
 impl Default for Thresholds {
@@ -38,6 +42,7 @@ impl Default for Thresholds {
             slow: Duration::from_millis(10),
             pending: Duration::from_secs(1),
             storm_rate: 1000,
+            no_yield: Duration::from_millis(100),
         }
     }
 }
@@ -93,6 +98,16 @@ pub trait Rule: std::fmt::Debug {
         None
     }
 
+    /// What it finds in a request to yield that has ended.
+    fn request(&mut self, _request: &Request, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a stop of the world.
+    fn stop(&mut self, _stop: &Stop, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
     /// The process has ended or is not traced after all, or, of none, tracing
     /// has ended: what is kept can go. Returns what it comes to.
     fn end(
@@ -114,6 +129,7 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(preemption_disabled::PreemptionDisabled),
         Box::new(slow_delivery::SlowDelivery),
         Box::new(signal_storm::SignalStorm::default()),
+        Box::new(unsafe_loop::UnsafeLoop::default()),
     ]
 }
 

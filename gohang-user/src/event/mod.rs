@@ -3,6 +3,8 @@
 mod chain;
 mod decode;
 mod forms;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use chain::{Asker, Request, RequestEnd, Stop};
 pub use decode::{DecodeError, decode};

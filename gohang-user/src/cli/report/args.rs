@@ -27,6 +27,10 @@ pub struct DisplayArgs {
     /// Report more signals a second than this, for each thread that gets any.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub storm_rate: u64,
+    /// Report goroutines that run on for longer than this after they were first
+    /// asked to yield.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "100ms")]
+    pub no_yield_limit: Duration,
     /// Exit with 1 if a process raised this alert, or has a figure beyond this
     /// limit (repeats): RULE, RULE:SEVERITY (that or worse), or METRIC>VALUE
     /// (also >=, <, <=), as `slow-delivery`, `delivery.p99>50ms`,

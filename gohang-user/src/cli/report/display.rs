@@ -39,6 +39,7 @@ impl Display {
                 slow: args.threshold,
                 pending: args.pending_limit,
                 storm_rate: args.storm_rate,
+                no_yield: args.no_yield_limit,
             },
             gates: args.fail_on,
             out: args.out,

@@ -88,8 +88,13 @@ impl Flow {
             Item::Found(facts) => {
                 self.tell(|book, wall| book.found(facts, wall));
             }
-            Item::Event(Event::Process(_) | Event::Request(_) | Event::Stop(_))
-            | Item::Ended(_) => {}
+            Item::Event(Event::Request(request)) => {
+                self.tell(|book, wall| book.request(request, wall));
+            }
+            Item::Event(Event::Stop(stop)) => {
+                self.tell(|book, wall| book.stop(stop, wall));
+            }
+            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
     }
 

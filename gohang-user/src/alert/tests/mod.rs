@@ -402,3 +402,5 @@ fn a_storm_ends_with_its_process_or_is_nobody_s() {
     book.forget(id);
     assert_eq!(ended(book), []);
 }
+
+mod unsafe_loop;
