@@ -79,6 +79,8 @@ words! {
         PendingAtEnd = 11, "pending_at_end";
         /// Delivered, but the runtime's handler did not run.
         NoHandler = 12, "no_handler";
+        /// Nothing was sent, for a reason that was not seen.
+        NotSent = 13, "not_sent";
     }
 }
 

@@ -16,6 +16,7 @@ pub mod hist;
 pub mod map;
 pub mod memory;
 pub mod record;
+pub mod runtime;
 pub mod thread;
 
 #[cfg(feature = "user")]

@@ -9,7 +9,7 @@ use crate::actor::Actor;
 use crate::group::Group;
 use crate::run::{Settings, skip};
 
-/// The Go versions that the tests run.
+/// The oldest, a middle and the newest Go version: those that most tests run programs of.
 pub const VERSIONS: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
 
 /// The workload's sources, built into this program.

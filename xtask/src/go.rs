@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::{output, run};
 
-/// The oldest, a middle and the newest release that the tests run programs of.
-pub const VERSIONS: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+/// The releases that the tests run programs of, one of each minor version.
+pub const VERSIONS: [&str; 7] = [
+    "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3",
+];
 
 /// Provides every one of [`VERSIONS`] as `<target>/go/<version>/bin/go` and returns
 /// the folder `<target>/go`.

@@ -25,6 +25,7 @@ mod pclntab;
 mod places;
 #[cfg(test)]
 mod places_tests;
+mod points;
 mod relocations;
 mod safepoint;
 mod symbols;
@@ -38,7 +39,7 @@ mod synthetic_pclntab;
 mod version;
 
 pub use buildinfo::BuildInfo;
-pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
+pub use discover::{FileKey, FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
 pub use functions::{Caller, Probe, RuntimeFunctions};
 pub use godebug::{Origin, PreemptionOff, preemption_off};
@@ -49,6 +50,7 @@ pub use offsets::{GoOffsets, NoOffsets, offsets};
 pub use pclntab::NoTable;
 pub use places::Place;
 pub(crate) use places::Places;
+pub use points::{NoPoints, Point, ProbePoints};
 pub use safepoint::{SafePoint, SafePoints};
 pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};

@@ -1,8 +1,10 @@
 //! The running kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -14,7 +16,9 @@ use super::select::Selection;
 use super::{Item, Source, SourceError, Taken, pending};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, Inspector, Places, PreemptionOff, preemption_off};
+use crate::golang::{
+    FileKey, FoundGo, Inspector, Places, PreemptionOff, ProbePoints, preemption_off,
+};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::ProcRoot;
@@ -50,6 +54,8 @@ pub struct Live {
     sweeps: Sweeps,
     swept: Instant,
     groups: Option<GroupHandles>,
+    /// What is probed of each program, none where that cannot be.
+    points: HashMap<FileKey, Option<Arc<ProbePoints>>>,
     recorder: Option<Recorder>,
 }
 
@@ -71,6 +77,9 @@ impl std::fmt::Debug for Ring {
 const HARVEST_EVERY: Duration = Duration::from_millis(500);
 /// How often processes are looked at again when a group selects them.
 const RESCAN_EVERY: Duration = Duration::from_secs(2);
+
+/// Most programs whose probe points are remembered.
+const MAX_POINTS: usize = 1024;
 
 /// How often it is looked whether much is kept of removed groups.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -113,6 +122,7 @@ impl Live {
             sweeps: Sweeps::default(),
             swept: Instant::now(),
             groups,
+            points: HashMap::new(),
             recorder: None,
         };
         live.scan()?;
@@ -256,6 +266,9 @@ impl Live {
         } else {
             self.places.forget(pid);
         }
+        if go.is_some_and(|go| go.library.is_none()) {
+            self.probe_go(pid)?;
+        }
         if let Some(Ok(offsets)) = go.map(|go| &go.program.offsets) {
             let offsets = GoOffsets {
                 goid: offsets.g_goid,
@@ -266,6 +279,43 @@ impl Live {
             self.probe.set_go(pid, &offsets)?;
         }
         Ok(())
+    }
+
+    /// Probes the functions of a process's Go program, if they can be.
+    fn probe_go(&mut self, pid: u32) -> Result<(), ProbeError> {
+        if !self.probe.probes_go() {
+            return Ok(());
+        }
+        let path = self.proc.pid_dir(pid).join("exe");
+        let Ok(meta) = std::fs::metadata(&path) else {
+            return Ok(());
+        };
+        let key = FileKey::of(&meta);
+        let points = match self.points.get(&key) {
+            Some(points) => points.clone(),
+            None => self.read_points(pid, key, &path),
+        };
+        let Some(points) = points else { return Ok(()) };
+        let auxv = self.proc.read_pid_file(pid, "auxv").unwrap_or_default();
+        let Some(runtime) = points.runtime(&auxv) else {
+            return Ok(());
+        };
+        self.probe.probe_go(pid, key, &path, &points, &runtime)
+    }
+
+    fn read_points(&mut self, pid: u32, key: FileKey, path: &Path) -> Option<Arc<ProbePoints>> {
+        let points = match ProbePoints::read(path) {
+            Ok(points) => Some(Arc::new(points)),
+            Err(error) => {
+                log::info!("process {pid}: its Go functions are not probed: {error}");
+                None
+            }
+        };
+        if self.points.len() >= MAX_POINTS {
+            self.points.clear();
+        }
+        self.points.insert(key, points.clone());
+        points
     }
 
     fn facts(
@@ -328,7 +378,7 @@ impl Live {
                 self.traced.remove(&pid);
                 self.places.forget(pid);
                 self.ended.push(record.id);
-                Ok(())
+                self.probe.unprobe_go(pid, true)
             }
             ProcessEvent::Fork | ProcessEvent::Exec => self.decide(record, into),
         }
@@ -379,6 +429,7 @@ impl Live {
         } else {
             self.traced.remove(&pid);
             self.places.forget(pid);
+            self.probe.unprobe_go(pid, true)?;
             self.probe.drop_process(pid)?;
             self.ended.push(record.id);
             into.push(Item::Foreign(record.id));
@@ -394,6 +445,8 @@ impl Live {
         self.harvested = Instant::now();
         let ended = std::mem::take(&mut self.ended);
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
+        let pids = ended.iter().map(|id| id.pid).collect();
+        self.probe.forget_go(&pids)?;
         let mut snapshot = self.probe.snapshot()?;
         snapshot.owners.retain(|(id, _), _| ended.contains(id));
         snapshot.spans.clear();
@@ -501,6 +554,7 @@ impl Source for Live {
         let first = into.len();
         self.harvest(into)?;
         self.sweep(into)?;
+        self.probe.look_at_rates()?;
         self.record_items(&into[first..]);
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();

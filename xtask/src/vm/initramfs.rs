@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
-use crate::process::output;
+use crate::process::{output, run};
 use crate::verifier::{self, Wanted};
 
 /// What runs as the first process.
@@ -73,10 +73,10 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }
-    add_program(&mut archive, GOHANG, gohang)?;
+    add_program(&mut archive, GOHANG, &stripped(gohang)?)?;
     let mut command = String::from("status=0\n");
     if let Some(suite) = suite {
-        add_program(&mut archive, SUITE, suite.program)?;
+        add_program(&mut archive, SUITE, &stripped(suite.program)?)?;
         let mut words = vec![SUITE, "--gohang", GOHANG];
         if let Some(folder) = suite.workloads {
             add_folder(&mut archive, folder)?;
@@ -97,6 +97,18 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
     command.push_str("exit $status\n");
     archive.file("command", 0o644, command.into());
     archive.bytes()
+}
+
+/// A copy of a program of ours without debug information, which is most of it: each machine
+/// unpacks it at its start, emulated.
+fn stripped(program: &Path) -> Result<PathBuf> {
+    let copy = program.with_extension("stripped");
+    run(Command::new("strip")
+        .arg("--strip-debug")
+        .arg("-o")
+        .args([&copy, program]))
+    .context("a test machine's programs are made small by `strip` (Debian: binutils)")?;
+    Ok(copy)
 }
 
 /// Adds a program, or a shared object, and the shared objects that it needs.
