@@ -100,6 +100,10 @@ pub struct Loss {
     pub emitted: u64,
     /// Records that the output could not take.
     pub output_dropped: u64,
+    /// Of those lost, requests to yield and stops of the world: the chain's
+    /// distributions and counts lack them.
+    #[serde(default)]
+    pub chain_lost: u64,
     /// Histogram updates lost because their map was full.
     pub histogram_full: u64,
     /// Signals first sent before the window or before their process was traced.

@@ -88,6 +88,7 @@ pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
         rejected: taken.rejected,
         emitted: taken.decoded - output_dropped,
         output_dropped,
+        chain_lost: counters.get(Counter::ChainLost),
         histogram_full: counters.get(Counter::HistogramFull),
         before_window: counters.get(Counter::BeforeWindow),
         park_list_full: counters.get(Counter::ParkListFull),

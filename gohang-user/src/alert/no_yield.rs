@@ -84,9 +84,10 @@ impl Slice {
                 "see the chain's table for the step that took long",
             ),
         };
-        let goroutine = request
-            .goid
-            .map_or_else(|| "a goroutine".to_owned(), |goid| format!("goroutine {goid}"));
+        let goroutine = request.goid.map_or_else(
+            || "a goroutine".to_owned(),
+            |goid| format!("goroutine {goid}"),
+        );
         let at = match &self.function {
             Some(function) if reason == Some(RequestEnd::UnsafePoint) => format!(", in {function}"),
             _ => String::new(),
@@ -155,7 +156,9 @@ fn advice(end: RequestEnd) -> &'static str {
         RequestEnd::NoHandler => {
             "find the code that installs a handler for SIGURG, and have it call the one that it replaces"
         }
-        _ => "see the chain's counts of what came of requests, and the other alerts of this process",
+        _ => {
+            "see the chain's counts of what came of requests, and the other alerts of this process"
+        }
     }
 }
 

@@ -101,10 +101,7 @@ impl Rule for StopTheWorldHeld {
             ("stopping_tid", json!(stop.tid)),
             ("last_tid", json!(stop.last_tid)),
             ("last_goid", json!(stop.last_goid)),
-            (
-                "cause",
-                json!((parts.total() > 0).then(|| cause.name())),
-            ),
+            ("cause", json!((parts.total() > 0).then(|| cause.name()))),
             ("throttled_ns", json!(parts.throttled)),
             ("masked_ns", json!(parts.masked)),
             ("blocked_ns", json!(parts.blocked)),

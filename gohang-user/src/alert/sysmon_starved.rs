@@ -223,7 +223,8 @@ impl Rule for SysmonStarved {
         }
         let before = self.senders.get(&key);
         // Windows of a second, however often it is looked.
-        if before.is_some_and(|before| sender.at_ns.saturating_sub(before.at_ns) < WINDOW_NS * 9 / 10)
+        if before
+            .is_some_and(|before| sender.at_ns.saturating_sub(before.at_ns) < WINDOW_NS * 9 / 10)
         {
             return None;
         }

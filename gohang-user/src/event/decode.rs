@@ -127,10 +127,10 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
     let goid = buf.get_u64_ne();
     let pc = buf.get_u64_ne();
     let cgroup_id = buf.get_u64_ne();
-    let _handler = buf.get_u64_ne();
+    let handler = buf.get_u64_ne();
     let pid = buf.get_u32_ne();
     let tid = buf.get_u32_ne();
-    let _sender_tid = buf.get_u32_ne();
+    let sender_tid = buf.get_u32_ne();
     let sender = buf.get_u32_ne();
     let coalesced = buf.get_u32_ne();
     let outcome = buf.get_u8();
@@ -152,8 +152,11 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
         goid: (flags & FLAG_GOID != 0).then_some(goid),
         pc: (pc != 0).then_some(pc),
         place: None,
+        handler: (handler != 0).then_some(handler),
+        handler_place: None,
         process_directed: directed == 1,
         sender_pid: (flags & FLAG_SENDER != 0).then_some(sender),
+        sender_tid: (flags & FLAG_SENDER != 0).then_some(sender_tid),
         sent_ns,
         end_ns,
         coalesced,
@@ -300,8 +303,10 @@ mod tests {
             goid: 7,
             pc: 0x40_0000,
             cgroup_id: 99,
+            handler: 0x40_1000,
             tgid: 12,
             tid: 13,
+            sender_tid: 17,
             sender_tgid: 14,
             coalesced: 15,
             outcome: 0,
@@ -309,6 +314,7 @@ mod tests {
             cause: 2,
             flags: FLAG_GOID | FLAG_SENDER,
             cpu: 1,
+            pad: 0,
             comm: *b"worker\0garbage!!",
         }
     }
@@ -328,8 +334,11 @@ mod tests {
             goid: Some(7),
             pc: Some(0x40_0000),
             place: None,
+            handler: Some(0x40_1000),
+            handler_place: None,
             process_directed: true,
             sender_pid: Some(14),
+            sender_tid: Some(17),
             sent_ns: 1000,
             end_ns: 1511,
             coalesced: 15,

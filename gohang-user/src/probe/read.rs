@@ -238,12 +238,11 @@ impl Probe {
         Ok(found.into_values().collect())
     }
 
-    /// What is pending now.
+    /// What is pending now, of these threads, which were just read.
     ///
     /// # Errors
     /// A map cannot be read.
-    pub fn pending(&self) -> Result<Vec<Pending>, ProbeError> {
-        let threads = self.threads()?;
+    pub fn pending(&self, threads: Vec<Thread>) -> Result<Vec<Pending>, ProbeError> {
         let processes: HashMap<_, u32, ProcessState> = map(&self.ebpf, "PROCESSES")?;
         let mut shared = BTreeMap::new();
         for entry in processes.iter() {

@@ -13,7 +13,7 @@ use gohang_common::map::GoOffsets;
 use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
-use super::{Item, Source, SourceError, Taken, pending};
+use super::{Item, Source, SourceError, Taken, pending, senders};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
 use crate::golang::{
@@ -573,7 +573,12 @@ impl Source for Live {
     }
 
     fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, SourceError> {
-        let pending = self.probe.pending()?;
+        let threads = self.probe.threads()?;
+        let senders = senders::uses(&threads, &self.traced, now_ns);
+        if !senders.is_empty() {
+            self.found.push(Item::Senders(senders));
+        }
+        let pending = self.probe.pending(threads)?;
         Ok(pending
             .iter()
             .filter(|pending| self.traced.contains(&pending.thread.tgid))
