@@ -109,7 +109,7 @@ impl ChainData {
         };
         self.stopping.add(stopping_ns);
         for (to, cause) in self.last_ns.iter_mut().zip(Cause::ALL) {
-            *to += part(&stop.parts, *cause);
+            *to += part(&stop.parts, cause);
         }
         let at = self
             .longest
