@@ -190,10 +190,17 @@ pub fn online_cpus() -> io::Result<Vec<i32>> {
 
 /// Ties a thread (0: the caller) to one CPU.
 pub fn pin(tid: i32, cpu: usize) {
+    pin_to(tid, &[i32::try_from(cpu).unwrap_or(0)]);
+}
+
+/// Ties a thread (0: the caller) to these CPUs.
+pub fn pin_to(tid: i32, cpus: &[i32]) {
     // SAFETY: a zeroed cpu_set_t is an empty set; CPU_SET writes inside it for cpu < 1024.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        for &cpu in cpus {
+            libc::CPU_SET(usize::try_from(cpu).unwrap_or(0), &mut set);
+        }
         libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const set);
     }
 }

@@ -9,6 +9,7 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod diagnosis;
 mod input;
 mod ladder;
 mod life;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Test> {
         run::tests(),
         selection::tests(),
         alerts::tests(),
+        diagnosis::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
