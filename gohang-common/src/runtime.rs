@@ -150,54 +150,78 @@ pub struct StopState {
     pub last_tid: u32,
 }
 
-/// Key of a count of hits: a probe point in a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(C)]
-pub struct HitKey {
-    /// Process, root PID namespace.
-    pub tgid: u32,
-    /// One of [`hit`].
-    pub what: u32,
-}
-
 /// What is counted by process: entries of probed functions, and requests that came to
 /// nothing at once.
 pub mod hit {
     /// `preemptone`.
-    pub const PREEMPTONE: u32 = 0;
+    pub const PREEMPTONE: usize = 0;
     /// `signalM` for SIGURG.
-    pub const SIGNAL_M: u32 = 1;
+    pub const SIGNAL_M: usize = 1;
     /// `doSigPreempt`.
-    pub const DO_SIG_PREEMPT: u32 = 2;
+    pub const DO_SIG_PREEMPT: usize = 2;
     /// `isAsyncSafePoint`.
-    pub const IS_ASYNC_SAFE_POINT: u32 = 3;
+    pub const IS_ASYNC_SAFE_POINT: usize = 3;
     /// `asyncPreempt`.
-    pub const ASYNC_PREEMPT: u32 = 4;
+    pub const ASYNC_PREEMPT: usize = 4;
     /// Its way back.
-    pub const RESUMED: u32 = 5;
+    pub const RESUMED: usize = 5;
     /// `goschedImpl`.
-    pub const GOSCHED_IMPL: u32 = 6;
+    pub const GOSCHED_IMPL: usize = 6;
     /// `preemptPark`.
-    pub const PREEMPT_PARK: u32 = 7;
+    pub const PREEMPT_PARK: usize = 7;
     /// `stopTheWorldWithSema`.
-    pub const STOP_THE_WORLD: u32 = 8;
+    pub const STOP_THE_WORLD: usize = 8;
     /// Its return.
-    pub const WORLD_STOPPED: u32 = 9;
+    pub const WORLD_STOPPED: usize = 9;
     /// `startTheWorldWithSema`.
-    pub const START_THE_WORLD: u32 = 10;
+    pub const START_THE_WORLD: usize = 10;
     /// `gcstopm`.
-    pub const GCSTOPM: u32 = 11;
+    pub const GCSTOPM: usize = 11;
     /// Requests of a P without a goroutine that runs: nothing is to be done.
-    pub const NOT_RUNNING: u32 = 12;
+    pub const NOT_RUNNING: usize = 12;
     /// Requests that repeat one whose signal is under way.
-    pub const REPEATED: u32 = 13;
+    pub const REPEATED: usize = 13;
     /// Signals handled that no request is known of.
-    pub const UNASKED: u32 = 14;
+    pub const UNASKED: usize = 14;
     /// Signals handled whose request had ended by then.
-    pub const LATE: u32 = 15;
+    pub const LATE: usize = 15;
+    /// Sends for a request whose signal had been sent before.
+    pub const SENT_AGAIN: usize = 16;
+    /// Sends whose request had ended by then.
+    pub const SENT_LATE: usize = 17;
+    /// Sends that no request is known of.
+    pub const SENT_UNASKED: usize = 18;
+    /// Signals handled for a request of which one had been handled before.
+    pub const DELIVERED_AGAIN: usize = 19;
     /// How many.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 20;
+    /// Names as in reports, by number.
+    pub const NAMES: [&str; COUNT] = [
+        "preemptone",
+        "signal_m",
+        "do_sig_preempt",
+        "is_async_safe_point",
+        "async_preempt",
+        "resumed",
+        "gosched_impl",
+        "preempt_park",
+        "stop_the_world",
+        "world_stopped",
+        "start_the_world",
+        "gcstopm",
+        "not_running",
+        "repeated",
+        "unasked",
+        "late",
+        "sent_again",
+        "sent_late",
+        "sent_unasked",
+        "delivered_again",
+    ];
 }
+
+/// Counts of one process by [`hit`].
+pub type Hits = [u64; hit::COUNT];
 
 const _: () = {
     assert!(size_of::<GoRuntime>() == 16 * caller::COUNT + 14 * 4);

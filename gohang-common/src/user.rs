@@ -4,7 +4,7 @@ use crate::bandwidth::CfsRq;
 use crate::config::{Offsets, Settings};
 use crate::map::{BucketKey, GoOffsets, ProcessState, SelfTest, Summary, SummaryKey};
 use crate::record::Request;
-use crate::runtime::{Chain, GoRuntime, GoroutineKey, HitKey, StopState, ThreadKey};
+use crate::runtime::{Chain, GoRuntime, GoroutineKey, StopState, ThreadKey};
 use crate::thread::Thread;
 
 macro_rules! pod {
@@ -31,7 +31,6 @@ pod!(
     Chain,
     GoRuntime,
     GoroutineKey,
-    HitKey,
     Request,
     StopState,
     ThreadKey,

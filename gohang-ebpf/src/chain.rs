@@ -17,7 +17,6 @@ use crate::emit;
 use crate::go::{Entry, count};
 use crate::kernel::{namespace_tid, offset, probe, probe_user};
 use crate::maps::{CHAINS, NEW_CHAIN, YIELDED};
-use crate::signal::in_window;
 use crate::threads::find;
 
 /// `forcePreemptNS` (runtime/proc.go, 1.14 to 1.27).
@@ -293,9 +292,6 @@ fn lateness(entry: &Entry, slice: &Slice) -> Option<u64> {
 /// Entry of `preemptone(p)`.
 #[inline(always)]
 pub fn requested(entry: &Entry) {
-    if !in_window(entry.now) {
-        return;
-    }
     let runtime = entry.runtime;
     let p = entry.rax;
     let m = probe_user::<u64>(p, runtime.p_m).unwrap_or(0);
@@ -315,20 +311,17 @@ pub fn requested(entry: &Entry) {
 /// Entry of `signalM(m, SIGURG)`.
 #[inline(always)]
 pub fn sent(entry: &Entry) {
-    if !in_window(entry.now) {
-        return;
-    }
     let runtime = entry.runtime;
     let m = entry.rax;
     let p = probe_user::<u64>(m, runtime.m_p).unwrap_or(0);
     let asker = asker(entry);
     if asker as u8 == Asker::Suspend as u8 {
-        let Some(found) = slice(runtime, entry.tgid, m, p) else {
-            count(entry.tgid, hit::NOT_RUNNING);
-            return;
-        };
-        if let Some(chain) = open(entry, &found, asker, false) {
-            send(chain, entry.now);
+        if let Some(found) = slice(runtime, entry.tgid, m, p) {
+            if let Some(chain) = open(entry, &found, asker, false) {
+                send(entry, chain);
+            }
+        } else {
+            count(entry.tgid, hit::SENT_UNASKED);
         }
         return;
     }
@@ -341,18 +334,26 @@ pub fn sent(entry: &Entry) {
     };
     // SAFETY: map values stay valid while the program runs.
     if let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found }) {
-        send(chain, entry.now);
+        send(entry, chain);
+    } else {
+        count(entry.tgid, hit::SENT_UNASKED);
     }
 }
 
 #[inline(always)]
-fn send(chain: &mut Chain, now: u64) {
+fn send(entry: &Entry, chain: &mut Chain) {
     chain.in_flight = 1;
-    if chain.request.sent_ns != 0 {
-        chain.request.flags |= REQUEST_SENT_AGAIN;
+    if chain.request.first_ns == 0 {
+        // The goroutine has yielded since it was asked.
+        count(entry.tgid, hit::SENT_LATE);
         return;
     }
-    chain.request.sent_ns = now;
+    if chain.request.sent_ns != 0 {
+        chain.request.flags |= REQUEST_SENT_AGAIN;
+        count(entry.tgid, hit::SENT_AGAIN);
+        return;
+    }
+    chain.request.sent_ns = entry.now;
     chain.request.end = RequestEnd::AlreadyPending as u8;
 }
 
@@ -366,6 +367,9 @@ pub fn handled(entry: &Entry) {
     let in_flight = chain.in_flight != 0;
     chain.in_flight = 0;
     if chain.request.first_ns != 0 && (chain.request.sent_ns != 0 || in_flight) {
+        if chain.request.delivered_ns != 0 {
+            count(entry.tgid, hit::DELIVERED_AGAIN);
+        }
         chain.request.tid = entry.tid;
         chain.request.delivered_ns = entry.now;
         chain.request.end = RequestEnd::NotWanted as u8;

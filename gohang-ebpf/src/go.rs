@@ -7,10 +7,11 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use gohang_common::abi::SIGURG;
 use gohang_common::map::filter::FOREIGN;
-use gohang_common::runtime::{GoRuntime, HitKey, hit};
+use gohang_common::runtime::{GoRuntime, hit};
 
 use crate::emit::atomic_add;
 use crate::maps::{HITS, RUNTIMES};
+use crate::signal::in_window;
 use crate::threads::filtered;
 use crate::{chain, stop};
 
@@ -38,25 +39,29 @@ pub struct Entry {
 
 /// Counts for a process.
 #[inline(always)]
-pub fn count(tgid: u32, what: u32) {
-    let key = HitKey { tgid, what };
-    if let Some(count) = HITS.get_ptr_mut(key) {
-        atomic_add(count, 1);
-    } else {
-        // BPF_NOEXIST: another CPU may be first, and its count is one short then.
-        let _ = HITS.insert(key, 1, 1);
+pub fn count(tgid: u32, what: usize) {
+    if what < hit::COUNT
+        && let Some(hits) = HITS.get_ptr_mut(tgid)
+    {
+        // SAFETY: within the value; map values stay valid while the program runs.
+        atomic_add(unsafe { hits.cast::<u64>().add(what) }, 1);
     }
 }
 
 /// What a program begins with; nothing for a process that has no chain.
 #[inline(always)]
-fn entry(ctx: &ProbeContext, what: u32) -> Option<Entry> {
+fn entry(ctx: &ProbeContext, what: usize) -> Option<Entry> {
     let current = bpf_get_current_pid_tgid();
     let tgid = (current >> 32) as u32;
     if filtered(tgid) == FOREIGN {
         return None;
     }
     let runtime = RUNTIMES.get_ptr(tgid)?;
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if !in_window(now) {
+        return None;
+    }
     count(tgid, what);
     // SAFETY: the context's registers, and a map value that user space writes once.
     unsafe {
@@ -64,7 +69,7 @@ fn entry(ctx: &ProbeContext, what: u32) -> Option<Entry> {
         Some(Entry {
             tgid,
             tid: current as u32,
-            now: bpf_ktime_get_ns(),
+            now,
             rax: regs.rax,
             rbx: regs.rbx,
             r14: regs.r14,

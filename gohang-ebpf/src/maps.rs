@@ -8,7 +8,7 @@ use gohang_common::map::{
     BucketKey, GoOffsets, PARK_SLOTS, ProcessState, SelfTest, Summary, SummaryKey, filter,
 };
 use gohang_common::record::Request;
-use gohang_common::runtime::{Chain, GoRuntime, GoroutineKey, HitKey, StopState, ThreadKey};
+use gohang_common::runtime::{Chain, GoRuntime, GoroutineKey, Hits, StopState, ThreadKey};
 use gohang_common::thread::Thread;
 
 use crate::emit::End;
@@ -51,9 +51,9 @@ pub static YIELDED: HashMap<GoroutineKey, Request> = HashMap::with_max_entries(1
 #[map]
 pub static STOPS: HashMap<u32, StopState> = HashMap::with_max_entries(8192, 0);
 
-/// See [`gohang_common::runtime::hit`].
+/// Counts of [`gohang_common::runtime::hit`] by tgid, made and removed by user space.
 #[map]
-pub static HITS: HashMap<HitKey, u64> = HashMap::with_max_entries(65536, 0);
+pub static HITS: HashMap<u32, Hits> = HashMap::with_max_entries(8192, 0);
 
 /// A chain to insert, and a record to send: too large for the stack.
 #[map]

@@ -11,7 +11,6 @@ use crate::emit;
 use crate::go::Entry;
 use crate::kernel::{element, namespace_tid};
 use crate::maps::{CHAINS, STOPS};
-use crate::signal::in_window;
 use crate::threads::find;
 
 #[inline(always)]
@@ -23,9 +22,6 @@ fn under_way(tgid: u32) -> Option<&'static mut StopState> {
 /// Entry of `stopTheWorldWithSema`. The runtime lets one thread stop the world at a time.
 #[inline(always)]
 pub fn begins(entry: &Entry) {
-    if !in_window(entry.now) {
-        return;
-    }
     let new = StopState {
         begin_ns: entry.now,
         tid: entry.tid,

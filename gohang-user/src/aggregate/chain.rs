@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gohang_common::cause::{CAUSES, Cause, Sums};
+use gohang_common::runtime::{Hits, hit};
 
 use super::Histogram;
 use crate::event::{Asker, Request, RequestEnd, Stop};
@@ -36,6 +37,7 @@ pub(super) struct ChainData {
     total: Histogram,
     last_ns: [u64; CAUSES],
     longest: Vec<LongStop>,
+    hits: Hits,
 }
 
 /// Adds the time from one step to a later one, if both were seen.
@@ -55,13 +57,19 @@ impl ChainData {
         let repeats = u64::from(request.repeats);
         self.requests += 1 + repeats;
         self.askers[request.asker as usize] += 1 + repeats;
-        self.ends[RequestEnd::AlreadyPending as usize] += repeats;
+        let repeated = if request.sent_ns.is_some() {
+            RequestEnd::AlreadyPending
+        } else {
+            request.end
+        };
+        self.ends[repeated as usize] += repeats;
         self.ends[request.end as usize] += 1;
         let is_sent = request.sent_ns.is_some();
         let is_delivered = request.delivered_ns.is_some();
-        self.sent += u64::from(is_sent);
+        self.sent += u64::from(is_sent && !request.carried);
         self.delivered += u64::from(is_delivered);
         self.yielded += u64::from(is_delivered && request.end.is_yield());
+        self.unexplained_sends += u64::from(request.end == RequestEnd::NotSent);
         // Nothing but being overtaken is no reason.
         if request.end == RequestEnd::Superseded {
             self.unexplained_sends += u64::from(!is_sent);
@@ -129,9 +137,17 @@ impl ChainData {
         }
     }
 
+    /// What was counted so far of the functions that the process entered.
+    pub fn hits(&mut self, hits: &Hits) {
+        // A process's last counts can come twice.
+        for (own, new) in self.hits.iter_mut().zip(hits) {
+            *own = (*own).max(*new);
+        }
+    }
+
     /// As the report has it; none if nothing was seen.
     pub fn report(&self) -> Option<Chain> {
-        if self.requests == 0 && self.stops == 0 {
+        if self.requests == 0 && self.stops == 0 && self.hits == Hits::default() {
             return None;
         }
         let unsafe_points = SafePoint::ALL.iter().zip(self.unsafe_points);
@@ -156,6 +172,7 @@ impl ChainData {
                 yielded_running: self.yielded_running.distribution(),
                 request_yielded: self.request_yielded.distribution(),
             },
+            counts: counts(hit::NAMES.into_iter(), &self.hits),
             late_causes: self.late_causes,
             stops: Stops {
                 count: self.stops,

@@ -120,6 +120,11 @@ impl Aggregate {
                 process::add_owner(data.kept.entry(*cgroup_id).or_default(), summary);
             }
         }
+        for (id, hits) in &snapshot.hits {
+            if self.processes.contains_key(id) || self.is_rounded(id) {
+                self.entry(*id).chain.hits(hits);
+            }
+        }
         self.fold();
         for (of, summary) in &snapshot.spans {
             process::add_owner(self.spans.entry(*of).or_default(), summary);

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub clock: Clock,
     /// Every hook.
     pub hooks: &'a [Hook],
+    /// The probes in Go programs.
+    pub go_hooks: Vec<Hook>,
     /// What "throttled" rests on.
     pub precision: Precision,
     /// Whether spans of groups out of quota are measured.
@@ -61,6 +63,7 @@ impl<'a> Context<'a> {
                 end: totals.at,
             },
             hooks: &begin.hooks,
+            go_hooks: totals.go_hooks,
             precision: begin.precision,
             has_spans: begin.has_spans,
             attach_ns: begin.attach_ns,
@@ -109,6 +112,11 @@ impl Aggregate {
                 live.entry(id).or_default().insert(cgroup_id, owner);
             }
         }
+        for (id, hits) in std::mem::take(&mut context.snapshot.hits) {
+            if self.processes.contains_key(&id) || self.is_rounded(&id) {
+                self.entry(id).chain.hits(&hits);
+            }
+        }
         let none = BTreeMap::new();
         let mut processes: Vec<Process> = self
             .processes
@@ -132,7 +140,7 @@ impl Aggregate {
             gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: context.kernel,
             clock: context.clock,
-            probe_set: context.hooks.to_vec(),
+            probe_set: [context.hooks, &context.go_hooks].concat(),
             precision: context.precision.name().to_owned(),
             estimate_error: context.precision.estimate_error(),
             attach_ns: context.attach_ns,

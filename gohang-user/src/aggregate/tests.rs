@@ -121,6 +121,7 @@ fn context(snapshot: Snapshot) -> Context<'static> {
             },
         },
         hooks: &[],
+        go_hooks: Vec::new(),
         precision: Precision::ThreadExact,
         has_spans: true,
         attach_ns: 1,
@@ -213,6 +214,7 @@ fn spans_of_a_removed_group_stay() {
         let gone = Snapshot {
             owners: [((ID, 9), totals(1))].into(),
             spans: [((1000 + id, 0), span(1, 1))].into(),
+            ..Snapshot::default()
         };
         aggregate.take(&Item::Ended(Box::new(gone)));
     }

@@ -23,6 +23,7 @@ pub(crate) fn request(requested_ns: u64, end: RequestEnd) -> Request {
         first_ns: requested_ns,
         requested_ns,
         repeats: 0,
+        carried: false,
         sent_ns: is_sent.then_some(requested_ns + 10),
         delivered_ns: is_delivered.then_some(requested_ns + 30),
         yielded_ns: end.is_yield().then_some(requested_ns + 60),

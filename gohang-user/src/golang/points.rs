@@ -53,7 +53,7 @@ impl Point {
 
     /// Its number in the kernel side's counts of hits.
     #[must_use]
-    pub const fn hit(self) -> Option<u32> {
+    pub const fn hit(self) -> Option<usize> {
         Some(match self {
             Self::Entry(Probe::Preemptone) => hit::PREEMPTONE,
             Self::Entry(Probe::SignalM) => hit::SIGNAL_M,
@@ -345,7 +345,7 @@ mod tests {
     fn every_point_counts_apart() {
         let mut numbers: Vec<_> = Point::ALL.iter().filter_map(|point| point.hit()).collect();
         numbers.sort_unstable();
-        let all: Vec<u32> = (0..Point::ALL.len() as u32).collect();
+        let all: Vec<usize> = (0..Point::ALL.len()).collect();
         assert_eq!(numbers, all);
     }
 }

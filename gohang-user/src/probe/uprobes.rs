@@ -8,11 +8,12 @@ use aya::maps::HashMap as KernelMap;
 use aya::programs::uprobe::{UProbeLinkId, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use gohang_common::record::Request;
-use gohang_common::runtime::{GoRuntime, GoroutineKey, HitKey, hit};
+use gohang_common::runtime::{GoRuntime, GoroutineKey, Hits};
 
 use super::load::{map_mut, program_error, refusal};
 use super::read::{bad, remove};
 use super::{Hook, HookState, Probe, ProbeError};
+use crate::event::ProcessId;
 use crate::golang::{FileKey, Point, ProbePoints};
 
 /// Hits a second of one probe point in one process past which the point is taken off that
@@ -85,7 +86,7 @@ pub(super) struct GoProbes {
     /// Points that were taken off, with why.
     detached: BTreeMap<Point, String>,
     ever: BTreeSet<Point>,
-    hits: HashMap<HitKey, u64>,
+    hits: HashMap<u32, Hits>,
     looked: Instant,
 }
 
@@ -173,6 +174,10 @@ impl Probe {
         }
         let mut runtimes: KernelMap<_, u32, GoRuntime> = map_mut(&mut self.ebpf, "RUNTIMES")?;
         runtimes.insert(pid, *runtime, 0).map_err(bad("RUNTIMES"))?;
+        let mut hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
+        if hits.get(&pid, 0).is_err() {
+            hits.insert(pid, Hits::default(), 0).map_err(bad("HITS"))?;
+        }
         self.unprobe_go(pid, false)?;
         self.go.of_pid.insert(pid, key);
         if let Some(attached) = self.go.attached.get_mut(&key) {
@@ -273,22 +278,30 @@ impl Probe {
         Ok(())
     }
 
-    /// Counts of hits by process, as of the last look.
-    #[must_use]
-    pub fn go_hits(&self) -> &HashMap<HitKey, u64> {
-        &self.go.hits
-    }
-
     /// Reads the counts of hits.
     ///
     /// # Errors
     /// The map cannot be read.
-    pub fn read_go_hits(&mut self) -> Result<HashMap<HitKey, u64>, ProbeError> {
+    pub fn read_go_hits(&mut self) -> Result<HashMap<u32, Hits>, ProbeError> {
         if !self.go.loaded {
             return Ok(HashMap::new());
         }
-        let hits: KernelMap<_, HitKey, u64> = map_mut(&mut self.ebpf, "HITS")?;
+        let hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
         hits.iter().map(|pair| pair.map_err(bad("HITS"))).collect()
+    }
+
+    /// Those of some processes; of a process without any there is no entry.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn hits_of(
+        &mut self,
+        processes: impl Iterator<Item = ProcessId>,
+    ) -> Result<BTreeMap<ProcessId, Hits>, ProbeError> {
+        let all = self.read_go_hits()?;
+        Ok(processes
+            .filter_map(|id| Some((id, *all.get(&id.pid)?)))
+            .collect())
     }
 
     /// Drops what is kept of the goroutines and counts of processes that have ended.
@@ -308,11 +321,9 @@ impl Probe {
         for key in gone {
             remove(yielded.remove(&key)).map_err(bad("YIELDED"))?;
         }
-        let mut hits: KernelMap<_, HitKey, u64> = map_mut(&mut self.ebpf, "HITS")?;
+        let mut hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
         for tgid in ended {
-            for what in 0..hit::COUNT as u32 {
-                remove(hits.remove(&HitKey { tgid: *tgid, what })).map_err(bad("HITS"))?;
-            }
+            remove(hits.remove(tgid)).map_err(bad("HITS"))?;
         }
         Ok(())
     }
@@ -330,20 +341,19 @@ impl Probe {
         let hits = self.read_go_hits()?;
         let limit = MAX_RATE as f64 * since.as_secs_f64();
         let mut taken_off = Vec::new();
-        for (key, count) in &hits {
-            let before = self.go.hits.get(key).copied().unwrap_or(0);
-            let more = count.saturating_sub(before);
-            if more as f64 <= limit {
-                continue;
-            }
-            let point = Point::ALL.into_iter().find(|p| p.hit() == Some(key.what));
-            if let Some(point) = point
-                && let Some(file) = self.go.of_pid.get(&key.tgid)
-                && let Some(attached) = self.go.attached.get_mut(file)
-                && let Some(link) = attached.links.remove(&point)
-            {
-                let rate = more as f64 / since.as_secs_f64();
-                taken_off.push((point, link, key.tgid, rate));
+        for (pid, counts) in &hits {
+            let before = self.go.hits.get(pid).copied().unwrap_or_default();
+            for point in Point::ALL {
+                let Some(what) = point.hit() else { continue };
+                let more = counts[what].saturating_sub(before[what]);
+                if more as f64 > limit
+                    && let Some(file) = self.go.of_pid.get(pid)
+                    && let Some(attached) = self.go.attached.get_mut(file)
+                    && let Some(link) = attached.links.remove(&point)
+                {
+                    let rate = more as f64 / since.as_secs_f64();
+                    taken_off.push((point, link, *pid, rate));
+                }
             }
         }
         self.go.hits = hits;

@@ -33,6 +33,13 @@ pub struct Chain {
     pub unexplained_yields: u64,
     /// Deliveries that met code where a goroutine cannot be preempted, by its class.
     pub unsafe_points: BTreeMap<String, u64>,
+    /// Entries of the runtime's functions, counted in the kernel: of `preemptone`,
+    /// `not_running` asked a P without a goroutine to ask and `repeated` one whose signal was
+    /// under way; `signal_m` is the sum of `sent`, `sent_again`, `sent_late` (after the end
+    /// of the request) and `sent_unasked`, and `do_sig_preempt` of `delivered`,
+    /// `delivered_again`, `late` and `unasked`, but for requests open at the end.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
     /// The time from step to step.
     pub links: Links,
     /// What made requests late: parts of `links.late`, summed over all requests of sysmon.

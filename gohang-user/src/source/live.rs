@@ -171,11 +171,24 @@ impl Live {
     pub fn totals(&mut self, at: Moment) -> Result<Totals, ProbeError> {
         Ok(Totals {
             at,
-            snapshot: self.probe.snapshot()?,
+            snapshot: self.snapshot_now()?,
             counters: self.probe.counters()?,
             taken: self.taken,
+            go_hooks: self.probe.go_hooks(),
             ..Totals::default()
         })
+    }
+
+    fn snapshot_now(&mut self) -> Result<Snapshot, ProbeError> {
+        let mut snapshot = self.probe.snapshot()?;
+        // Of an id that was used again, the later process has it now.
+        let owners = snapshot.owners.keys().map(|(id, _)| *id);
+        let ids: BTreeSet<ProcessId> = owners.collect();
+        let now: BTreeMap<u32, ProcessId> = ids.into_iter().map(|id| (id.pid, id)).collect();
+        let now = now.into_values();
+        let traced = now.filter(|id| self.traced.contains(&id.pid));
+        snapshot.hits = self.probe.hits_of(traced)?;
+        Ok(snapshot)
     }
 
     /// Processes traced now.
@@ -445,9 +458,12 @@ impl Live {
         self.harvested = Instant::now();
         let ended = std::mem::take(&mut self.ended);
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
-        let pids = ended.iter().map(|id| id.pid).collect();
-        self.probe.forget_go(&pids)?;
         let mut snapshot = self.probe.snapshot()?;
+        snapshot.hits = self.probe.hits_of(ended.iter().copied())?;
+        // An id that a later process has already keeps what there is: it is that one's too.
+        let pids = ended.iter().map(|id| id.pid);
+        let pids = pids.filter(|pid| !self.traced.contains(pid)).collect();
+        self.probe.forget_go(&pids)?;
         snapshot.owners.retain(|(id, _), _| ended.contains(id));
         snapshot.spans.clear();
         self.probe.forget(&snapshot)?;
@@ -565,7 +581,7 @@ impl Source for Live {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
-        Ok(self.probe.snapshot()?)
+        Ok(self.snapshot_now()?)
     }
 
     fn counters(&mut self) -> Result<Counters, SourceError> {

@@ -55,6 +55,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         owners: [((ID, 77), owner.clone())].into(),
         spans: [((77, 4), owner)].into(),
+        hits: [(ID, std::array::from_fn(|i| i as u64))].into(),
     }
 }
 
@@ -135,6 +136,7 @@ fn totals() -> Totals {
             runs: 1,
             ns: 2,
         }],
+        go_hooks: Vec::new(),
         pending: vec![episode()],
         groups: Answers {
             processes: [(40, None), (41, Some(facts().group))].into(),

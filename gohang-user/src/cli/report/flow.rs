@@ -90,9 +90,15 @@ impl Flow {
             }
             Item::Event(Event::Request(request)) => {
                 self.tell(|book, wall| book.request(request, wall));
+                if self.events {
+                    self.output.request(request);
+                }
             }
             Item::Event(Event::Stop(stop)) => {
                 self.tell(|book, wall| book.stop(stop, wall));
+                if self.events {
+                    self.output.stop(stop);
+                }
             }
             Item::Senders(senders) => {
                 for sender in senders {
