@@ -12,6 +12,7 @@ use gohang_common::record::{
 use gohang_common::runtime::{
     Chain, GoRuntime, GoroutineKey, ThreadKey, UNKNOWN_OFFSET, caller, hit,
 };
+use gohang_common::thread::reload;
 
 use crate::emit;
 use crate::go::{Entry, count};
@@ -153,8 +154,13 @@ pub fn thread_ends(tgid: u32, task: u64, now: u64) {
 fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
     chain.request.end = end as u8;
     chain.request.end_ns = now;
+    let sent_ns = reload(&chain.request.sent_ns);
     emit::chain(&chain.request);
     chain.request.first_ns = 0;
+    if sent_ns == 0 && reload(&chain.request.sent_ns) != 0 {
+        // Whoever asked sent it meanwhile.
+        count(chain.request.tgid, hit::SENT_LATE);
+    }
 }
 
 /// The end that an open request has if nothing more comes of it. What was delivered

@@ -26,7 +26,8 @@ pub struct Request {
     pub requested_ns: u64,
     /// Requests that this one stands for beside the first.
     pub repeats: u32,
-    /// Its signal is the one of the request before, which told of it while it was pending.
+    /// The signal is one that a request before this one, of the same slice, sent: it has
+    /// been told with that.
     pub carried: bool,
     /// Entry of `signalM`.
     pub sent_ns: Option<u64>,

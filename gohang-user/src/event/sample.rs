@@ -9,7 +9,10 @@ use super::{Asker, ProcessId, Request, RequestEnd, Stop};
 pub(crate) fn request(requested_ns: u64, end: RequestEnd) -> Request {
     let is_sent = !matches!(
         end,
-        RequestEnd::NotRunning | RequestEnd::AlreadyPending | RequestEnd::Disabled
+        RequestEnd::NotRunning
+            | RequestEnd::AlreadyPending
+            | RequestEnd::Disabled
+            | RequestEnd::NotSent
     );
     let is_delivered = is_sent && !matches!(end, RequestEnd::Exited | RequestEnd::PendingAtEnd);
     Request {

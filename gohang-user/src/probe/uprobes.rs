@@ -17,8 +17,10 @@ use crate::event::ProcessId;
 use crate::golang::{FileKey, Point, ProbePoints};
 
 /// Hits a second of one probe point in one process past which the point is taken off that
-/// program: at about a microsecond each they would cost a fiftieth of a CPU.
-const MAX_RATE: u64 = 20_000;
+/// program: at about two microseconds each they would cost a hundredth of a CPU. Where a trap
+/// costs much more, as in some virtual machines (25 us have been measured), a program that
+/// does nothing else gets no further than a few times this.
+const MAX_RATE: u64 = 5_000;
 /// How often rates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most programs that are probed at a time: each takes a descriptor a point.

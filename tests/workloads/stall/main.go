@@ -53,6 +53,8 @@ func printTurns(length time.Duration) {
 }
 
 // spin has no call and no safe point of its own in its inner loop.
+//
+//go:noinline
 func spin() {
 	for {
 		x := uint64(1)
