@@ -19,7 +19,6 @@ pub(super) struct ChainData {
     sent: u64,
     delivered: u64,
     yielded: u64,
-    unexplained_sends: u64,
     unexplained_yields: u64,
     askers: [u64; Asker::ALL.len()],
     ends: [u64; RequestEnd::ALL.len()],
@@ -49,25 +48,34 @@ fn link(to: &mut Histogram, from_ns: Option<u64>, until_ns: Option<u64>) {
 }
 
 impl ChainData {
-    /// Takes a request that has ended.
-    pub fn request(&mut self, request: &Request) {
-        // Those that repeat it while its signal is under way have ended at once.
+    /// Takes a request that has ended; `off` says that the process's asynchronous
+    /// preemption is known to be off.
+    pub fn request(&mut self, request: &Request, off: bool) {
+        let unsent = if off {
+            RequestEnd::Disabled
+        } else {
+            RequestEnd::NotSent
+        };
+        let end = match request.end {
+            RequestEnd::NotSent => unsent,
+            end => end,
+        };
+        // Those that repeat it end at once, by the same or as its signal is under way.
         let repeats = u64::from(request.repeats);
+        let repeats_end = match (request.sent_ns, end) {
+            (Some(_), _) | (_, RequestEnd::AlreadyPending) => RequestEnd::AlreadyPending,
+            _ => unsent,
+        };
         self.requests += 1 + repeats;
         self.askers[request.asker as usize] += 1 + repeats;
-        self.ends[RequestEnd::AlreadyPending as usize] += repeats;
-        self.ends[request.end as usize] += 1;
-        let is_sent = request.sent_ns.is_some();
+        self.ends[repeats_end as usize] += repeats;
+        self.ends[end as usize] += 1;
         let is_delivered = request.delivered_ns.is_some();
-        self.sent += u64::from(is_sent);
+        self.sent += u64::from(request.sent_ns.is_some() && !request.carried);
         self.delivered += u64::from(is_delivered);
-        self.yielded += u64::from(is_delivered && request.end.is_yield());
-        // Nothing but being overtaken is no reason.
-        if request.end == RequestEnd::Superseded {
-            self.unexplained_sends += u64::from(!is_sent);
-            self.unexplained_yields += u64::from(is_delivered);
-        }
-        if request.end == RequestEnd::UnsafePoint
+        self.yielded += u64::from(is_delivered && end.is_yield());
+        self.unexplained_yields += u64::from(is_delivered && end == RequestEnd::Superseded);
+        if end == RequestEnd::UnsafePoint
             && let Some(class) = request.place.as_ref().and_then(|place| place.safe_point)
         {
             self.unsafe_points[class as usize] += 1;
@@ -142,7 +150,7 @@ impl ChainData {
             yielded: self.yielded,
             askers: counts(Asker::ALL.iter().map(|asker| asker.name()), &self.askers),
             ends: counts(RequestEnd::ALL.iter().map(|end| end.name()), &self.ends),
-            unexplained_sends: self.unexplained_sends,
+            unexplained_sends: self.ends[RequestEnd::NotSent as usize],
             unexplained_yields: self.unexplained_yields,
             unsafe_points: unsafe_points
                 .filter(|(class, _)| !class.is_safe())

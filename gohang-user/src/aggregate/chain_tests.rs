@@ -7,7 +7,7 @@ use crate::event::sample::{request, stop};
 fn every_link_is_measured_from_step_to_step() {
     let mut data = ChainData::default();
     assert_eq!(data.report(), None);
-    data.request(&request(1000, RequestEnd::YieldedAsync));
+    data.request(&request(1000, RequestEnd::YieldedAsync), false);
     let chain = data.report().expect("one");
     let links = chain.links.named().map(|(name, link)| (name, link.max_ns));
     assert_eq!(
@@ -37,13 +37,14 @@ fn every_link_is_measured_from_step_to_step() {
 fn a_slice_is_late_once_however_often_it_is_asked() {
     let mut data = ChainData::default();
     let first = request(1000, RequestEnd::UnsafePoint);
-    data.request(&first);
-    data.request(&Request {
+    data.request(&first, false);
+    let again = Request {
         first_ns: 1000,
         late_ns: Some(900),
         repeats: 3,
         ..request(2000, RequestEnd::YieldedAsync)
-    });
+    };
+    data.request(&again, false);
     let chain = data.report().expect("two");
     assert_eq!(chain.requests, 5);
     assert_eq!(chain.links.late.count, 1);
@@ -71,6 +72,43 @@ fn the_longest_stops_are_kept_and_who_was_last() {
     assert_eq!(stops.longest[0].last_ns["throttled"], 90);
     assert_eq!(stops.longest[0].total_ns, Some(90 + 1000));
     assert_eq!(stops.last_ns["throttled"], 50 + 10 + 90 + 20 + 30 + 40 + 80);
+}
+
+#[test]
+fn what_was_not_sent_has_a_reason_if_one_is_known() {
+    let unsent = Request {
+        repeats: 9,
+        ..request(1000, RequestEnd::NotSent)
+    };
+    for (off, disabled, unexplained) in [(true, 10, 0), (false, 0, 10)] {
+        let mut data = ChainData::default();
+        data.request(&unsent, off);
+        let chain = data.report().expect("one");
+        assert_eq!((chain.requests, chain.sent), (10, 0));
+        assert_eq!(chain.ends["disabled"], disabled);
+        assert_eq!(chain.unexplained_sends, unexplained);
+    }
+}
+
+#[test]
+fn a_signal_that_is_told_twice_was_sent_once() {
+    let mut data = ChainData::default();
+    let under_way = Request {
+        sent_ns: Some(1010),
+        ..request(1000, RequestEnd::AlreadyPending)
+    };
+    let taken = Request {
+        first_ns: 1000,
+        carried: true,
+        sent_ns: Some(1010),
+        ..request(5000, RequestEnd::YieldedAsync)
+    };
+    data.request(&under_way, false);
+    data.request(&taken, false);
+    let chain = data.report().expect("two");
+    assert_eq!((chain.sent, chain.delivered, chain.yielded), (1, 1, 1));
+    assert_eq!(chain.links.request_sent.count, 1);
+    assert_eq!(chain.links.sent_delivered.max_ns, Some(5030 - 1010));
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
@@ -102,7 +140,7 @@ proptest! {
     fn whatever_is_recorded_counts_add_up(requests in proptest::collection::vec(any_request(), 0..50)) {
         let mut data = ChainData::default();
         for request in &requests {
-            data.request(request);
+            data.request(request, false);
         }
         let Some(chain) = data.report() else {
             return Ok(());
@@ -110,7 +148,8 @@ proptest! {
         prop_assert_eq!(chain.requests, chain.ends.values().sum::<u64>());
         prop_assert_eq!(chain.requests, chain.askers.values().sum::<u64>());
         let causes = chain.late_causes;
-        let late: u64 = requests.iter().filter_map(|request| request.late_ns).sum();
+        let first = requests.iter().filter(|one| one.first_ns == one.requested_ns);
+        let late: u64 = first.filter_map(|request| request.late_ns).sum();
         prop_assert_eq!(causes.throttled_ns + causes.runqueue_ns + causes.other_ns, late);
         prop_assert!(chain.yielded <= chain.delivered);
     }

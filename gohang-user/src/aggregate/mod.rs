@@ -54,7 +54,9 @@ impl Aggregate {
                 }
             }
             Item::Event(Event::Request(request)) => {
-                self.entry(request.process).chain.request(request);
+                let data = self.entry(request.process);
+                let off = data.facts.preemption_off.is_some();
+                data.chain.request(request, off);
             }
             Item::Event(Event::Stop(stop)) => self.entry(stop.process).chain.stop(stop),
             Item::Found(facts) => self.found(facts),

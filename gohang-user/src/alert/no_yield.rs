@@ -39,8 +39,14 @@ impl Slice {
         let repeats = u64::from(request.repeats);
         self.requests += 1 + repeats;
         self.ends[request.end as usize] += 1;
-        self.ends[RequestEnd::AlreadyPending as usize] += repeats;
-        if let Some(sent_ns) = request.sent_ns {
+        if request.sent_ns.is_none() && request.end == RequestEnd::NotSent {
+            self.ends[RequestEnd::NotSent as usize] += repeats;
+        } else {
+            self.ends[RequestEnd::AlreadyPending as usize] += repeats;
+        }
+        if let Some(sent_ns) = request.sent_ns
+            && request.end != RequestEnd::AlreadyPending
+        {
             let until_ns = request.delivered_ns.unwrap_or(request.end_ns);
             self.undelivered_ns += until_ns.saturating_sub(sent_ns);
         }
@@ -128,6 +134,7 @@ fn why(end: RequestEnd) -> &'static str {
         RequestEnd::NotRunning => "it was not running when it was asked",
         RequestEnd::AlreadyPending => "an earlier signal to its thread had not arrived",
         RequestEnd::Disabled => "no signal was sent, asynchronous preemption is off",
+        RequestEnd::NotSent => "no signal was sent (is asynchronous preemption off?)",
         RequestEnd::NotWanted => "the signals came when the request was over",
         RequestEnd::WrongGoroutine => "the signals met its thread in the scheduler",
         RequestEnd::ThreadState => {
@@ -144,7 +151,7 @@ fn why(end: RequestEnd) -> &'static str {
 /// What to do about it.
 fn advice(end: RequestEnd) -> &'static str {
     match end {
-        RequestEnd::Disabled => {
+        RequestEnd::Disabled | RequestEnd::NotSent => {
             "start the process without asyncpreemptoff in GODEBUG, or call something in the loop"
         }
         RequestEnd::UnsafePoint => {

@@ -139,7 +139,8 @@ impl Rule for PreemptionDisabled {
             return None;
         }
         let known = self.requests.contains_key(&process);
-        if request.end != RequestEnd::Disabled || !known && self.requests.len() >= MAX_PROCESSES {
+        let is_unsent = matches!(request.end, RequestEnd::Disabled | RequestEnd::NotSent);
+        if !is_unsent || !known && self.requests.len() >= MAX_PROCESSES {
             return None;
         }
         let requests = self.requests.entry(process).or_insert(Requests {

@@ -26,6 +26,9 @@ pub struct Request {
     pub requested_ns: u64,
     /// Requests that this one stands for beside the first.
     pub repeats: u32,
+    /// The signal is one that a request before this one, of the same slice, sent: it has
+    /// been told with that.
+    pub carried: bool,
     /// Entry of `signalM`.
     pub sent_ns: Option<u64>,
     /// Entry of the runtime's signal handler.

@@ -4,7 +4,8 @@ use bytes::Buf;
 use gohang_common::abi::ABI_VERSION;
 use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Cause, Component, Outcome, sums};
 use gohang_common::record::{
-    self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent, REQUEST_GOID, REQUEST_LATE,
+    self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent, REQUEST_CARRIED, REQUEST_GOID,
+    REQUEST_LATE,
 };
 
 use super::{Asker, BlockedKinds, Episode, Event, Process, ProcessId, Request, RequestEnd, Stop};
@@ -236,6 +237,7 @@ fn request(mut buf: &[u8]) -> Result<Event, DecodeError> {
         first_ns,
         requested_ns,
         repeats,
+        carried: flags & REQUEST_CARRIED != 0,
         sent_ns: time(sent_ns),
         delivered_ns: time(delivered_ns),
         yielded_ns: time(yielded_ns),

@@ -9,7 +9,10 @@ use super::{Asker, ProcessId, Request, RequestEnd, Stop};
 pub(crate) fn request(requested_ns: u64, end: RequestEnd) -> Request {
     let is_sent = !matches!(
         end,
-        RequestEnd::NotRunning | RequestEnd::AlreadyPending | RequestEnd::Disabled
+        RequestEnd::NotRunning
+            | RequestEnd::AlreadyPending
+            | RequestEnd::Disabled
+            | RequestEnd::NotSent
     );
     let is_delivered = is_sent && !matches!(end, RequestEnd::Exited | RequestEnd::PendingAtEnd);
     Request {
@@ -23,6 +26,7 @@ pub(crate) fn request(requested_ns: u64, end: RequestEnd) -> Request {
         first_ns: requested_ns,
         requested_ns,
         repeats: 0,
+        carried: false,
         sent_ns: is_sent.then_some(requested_ns + 10),
         delivered_ns: is_delivered.then_some(requested_ns + 30),
         yielded_ns: end.is_yield().then_some(requested_ns + 60),

@@ -76,18 +76,19 @@ mod tests {
 
     #[test]
     fn of_traced_processes_those_that_have_sent() {
-        let thread = |tgid, tid, ran_ns, sent| Thread {
-            tgid,
-            tid,
-            process_start_ns: 1,
-            waits: Waits {
+        let thread = |tgid, tid, ran_ns, sent| {
+            let mut thread = Thread::default();
+            thread.tgid = tgid;
+            thread.tid = tid;
+            thread.process_start_ns = 1;
+            thread.waits = Waits {
                 ran_ns,
                 sent,
                 stall_ns: 5,
                 long_waits: 2,
                 ..Waits::default()
-            },
-            ..Thread::default()
+            };
+            thread
         };
         let threads = [
             thread(7, 7, 100, 0),

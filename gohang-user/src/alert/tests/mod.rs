@@ -406,4 +406,5 @@ fn a_storm_ends_with_its_process_or_is_nobody_s() {
     assert_eq!(ended(book), []);
 }
 
+mod chain;
 mod unsafe_loop;

@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(Kind::from_u8(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_u8(0), None);
-        assert_eq!(Kind::from_u8(12), None);
+        assert_eq!(Kind::from_u8(13), None);
     }
 
     #[test]
