@@ -3,7 +3,7 @@
 /// Raised with every change of a record, of a map's key or value, or of a
 /// `.rodata` block. It stands in the object (`GOHANG_ABI`) and in the header of
 /// every record; both sides refuse another one.
-pub const ABI_VERSION: u16 = 2;
+pub const ABI_VERSION: u16 = 3;
 
 /// Linux's number of SIGURG on x86_64 and arm64 (include/uapi/asm-generic/signal.h).
 pub const SIGURG: i32 = 23;

@@ -48,6 +48,9 @@ counters! {
     /// Wake-ups that the kernel did not report; rebuilt from the scheduler's
     /// queueing time.
     WakeUnreported = "wake_unreported",
+    /// Records of requests to yield, or of stops of the world, that were lost: among
+    /// `ring_full` and `map_full`.
+    ChainLost = "chain_lost",
     /// Transitions that found something impossible (the kinds follow).
     AnomaliesSeen = "anomalies_seen",
     /// Impossible: switched in while already on a CPU.

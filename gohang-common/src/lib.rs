@@ -9,12 +9,14 @@ pub mod abi;
 pub mod account;
 pub mod bandwidth;
 pub mod cause;
+pub mod chain;
 pub mod config;
 pub mod counter;
 pub mod hist;
 pub mod map;
 pub mod memory;
 pub mod record;
+pub mod runtime;
 pub mod thread;
 
 #[cfg(feature = "user")]

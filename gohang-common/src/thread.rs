@@ -118,7 +118,58 @@ pub struct Pending {
     /// impossible.
     pub known: u8,
     /// Padding, zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
+    /// Sending thread, valid with `sender_known`.
+    pub sender_tid: u32,
+}
+
+/// How a thread's time went since it is traced, of what has ended by its last switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Waits {
+    /// On a CPU, ns.
+    pub ran_ns: u64,
+    /// Out of quota, ns.
+    pub stall_ns: u64,
+    /// Waiting for a CPU, ns.
+    pub runqueue_ns: u64,
+    /// Out of quota since it last woke up, ns.
+    pub woken_stall_ns: u64,
+    /// Waiting for a CPU since it last woke up, ns.
+    pub woken_runqueue_ns: u64,
+    /// Those waits of it that each took [`LONG_WAIT_NS`] and more, out of quota and for a
+    /// CPU together, ns.
+    pub long_wait_ns: u64,
+    /// How many.
+    pub long_waits: u32,
+    /// SIGURGs that it sent to its own process.
+    pub sent: u32,
+}
+
+/// A wait that is long for a thread that is to act every 10 ms (`forcePreemptNS` of the
+/// Go runtime's proc.go, 1.14 to 1.27).
+pub const LONG_WAIT_NS: u64 = 10_000_000;
+
+impl Waits {
+    /// Adds what a switch-in ended; [`UNKNOWN`] is none.
+    #[inline(always)]
+    pub fn add(&mut self, stall_ns: u64, runqueue_ns: u64) {
+        let stall = if stall_ns == UNKNOWN { 0 } else { stall_ns };
+        let runqueue = if runqueue_ns == UNKNOWN {
+            0
+        } else {
+            runqueue_ns
+        };
+        self.stall_ns = self.stall_ns.wrapping_add(stall);
+        self.runqueue_ns = self.runqueue_ns.wrapping_add(runqueue);
+        self.woken_stall_ns = self.woken_stall_ns.wrapping_add(stall);
+        self.woken_runqueue_ns = self.woken_runqueue_ns.wrapping_add(runqueue);
+        let wait = stall.wrapping_add(runqueue);
+        if wait >= LONG_WAIT_NS {
+            self.long_wait_ns = self.long_wait_ns.wrapping_add(wait);
+            self.long_waits = self.long_waits.wrapping_add(1);
+        }
+    }
 }
 
 /// State of a traced thread.
@@ -208,6 +259,8 @@ pub struct Thread {
     pub private_account: Account,
     /// Components of the process's shared signal, as of this thread.
     pub shared_account: Account,
+    /// How its time went.
+    pub waits: Waits,
     /// Name, NUL padded.
     pub comm: [u8; 16],
 }
@@ -392,6 +445,8 @@ impl Thread {
         self.prepare(next, blocked, shared);
         self.close(now);
         self.open(now);
+        self.waits.woken_stall_ns = 0;
+        self.waits.woken_runqueue_ns = 0;
     }
 
     /// The thread, which waits on a run queue, is moved to another one. Result:

@@ -3,6 +3,8 @@
 use crate::bandwidth::CfsRq;
 use crate::config::{Offsets, Settings};
 use crate::map::{BucketKey, GoOffsets, ProcessState, SelfTest, Summary, SummaryKey};
+use crate::record::Request;
+use crate::runtime::{Chain, GoRuntime, GoroutineKey, StopState, ThreadKey};
 use crate::thread::Thread;
 
 macro_rules! pod {
@@ -25,5 +27,11 @@ pod!(
     SelfTest,
     Summary,
     SummaryKey,
-    Thread
+    Thread,
+    Chain,
+    GoRuntime,
+    GoroutineKey,
+    Request,
+    StopState,
+    ThreadKey,
 );

@@ -162,11 +162,12 @@ pub fn add_value(key: &SummaryKey, series: usize, value: u64) {
 
 /// Adds the time on a CPU that the last transition ended.
 #[inline(always)]
-pub fn add_running(thread: &Thread) {
+pub fn add_running(thread: &mut Thread) {
     let value = reload(&thread.ran_ns);
     if value == UNKNOWN {
         return;
     }
+    thread.waits.ran_ns = thread.waits.ran_ns.wrapping_add(value);
     let key = summary_key(thread);
     if let Some(summary) = summary(&key) {
         atomic_add(&raw mut summary.running_ns, value);
@@ -175,9 +176,10 @@ pub fn add_running(thread: &Thread) {
 
 /// Adds the waits that the last switch-in ended.
 #[inline(always)]
-pub fn add_waits(thread: &Thread) {
+pub fn add_waits(thread: &mut Thread) {
     let key = summary_key(thread);
     let stall = reload(&thread.stall_ns);
+    thread.waits.add(stall, reload(&thread.runqueue_ns));
     if stall != UNKNOWN {
         add_value(&key, series::STALL, stall);
     }
@@ -198,6 +200,8 @@ pub struct End {
     pub goid: u64,
     /// User instruction pointer, 0 if not delivered.
     pub pc: u64,
+    /// Address of the handler, 0 if there is none.
+    pub handler: u64,
     /// An [`Outcome`].
     pub outcome: u8,
     /// 1 if sent to the process.
@@ -230,6 +234,7 @@ pub fn end(
     end.end_ns = end_ns;
     end.goid = 0;
     end.pc = 0;
+    end.handler = 0;
     end.outcome = outcome as u8;
     end.process_directed = directed as u8;
     end.goid_known = 0;
@@ -307,8 +312,10 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
         (*record).goid = end.goid;
         (*record).pc = end.pc;
         (*record).cgroup_id = thread.cgroup_id;
+        (*record).handler = end.handler;
         (*record).tgid = thread.tgid;
         (*record).tid = thread.tid;
+        (*record).sender_tid = end.sent.sender_tid;
         (*record).sender_tgid = end.sent.sender_tgid;
         (*record).coalesced = end.sent.coalesced;
         (*record).outcome = outcome;
@@ -322,6 +329,7 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
             }
             | if estimate { FLAG_ESTIMATE } else { 0 };
         (*record).cpu = bpf_get_smp_processor_id() as u32;
+        (*record).pad = 0;
         (*record).comm = thread.comm;
     }
     slot.submit(wakeup());
@@ -341,6 +349,29 @@ unsafe fn copy_parts(to: *mut [u64; COMPONENTS], from: Option<&[u64; COMPONENT_S
         };
     }
     copy!(0 1 2 3 4 5 6 7 8);
+}
+
+/// Sends a record of the preemption chain.
+#[inline(always)]
+pub fn chain<T: Copy + 'static>(value: &T) {
+    count(Counter::Seen);
+    let Some(mut slot) = RECORDS.reserve::<T>(0) else {
+        count(Counter::RingFull);
+        count(Counter::ChainLost);
+        return;
+    };
+    // SAFETY: the reservation holds a whole T.
+    unsafe { core::ptr::copy_nonoverlapping(value, slot.as_mut_ptr(), 1) };
+    slot.submit(wakeup());
+    count(Counter::Submitted);
+}
+
+/// Counts a record of the preemption chain that no state could be made for.
+#[inline(always)]
+pub fn chain_lost() {
+    count(Counter::Seen);
+    count(Counter::MapFull);
+    count(Counter::ChainLost);
 }
 
 /// Counts an episode that no state could be made for.

@@ -8,9 +8,10 @@ use gohang_common::map::filter;
 use gohang_common::record::ProcessEvent;
 use gohang_common::thread::{Pending, Thread, state};
 
+use crate::chain;
 use crate::emit::{self, Directed, End, Of};
 use crate::kernel::{Task, load, offset, probe, setting};
-use crate::maps::{GO, PROCESSES, THREADS, scratch};
+use crate::maps::{GO, PROCESSES, RUNTIMES, STOPS, THREADS, scratch};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
 use crate::unreported::make_up_switch_in;
 
@@ -105,6 +106,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     }
     set_filter(tgid, byte);
     let _ = GO.remove(tgid);
+    let _ = RUNTIMES.remove(tgid);
     let start_ns = start_of(task);
     // A traced process's state stays: what is pending survives the exec.
     process_or_new(tgid, start_ns, 0);
@@ -162,12 +164,17 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             );
         }
     }
+    if traced {
+        chain::thread_ends(tgid, task as u64, now());
+    }
     // Whether traced or not: nothing may be left of one that was let through
     // provisionally.
     let _ = THREADS.remove(task as u64);
     if last {
         let _ = PROCESSES.remove(tgid);
         let _ = GO.remove(tgid);
+        let _ = RUNTIMES.remove(tgid);
+        let _ = STOPS.remove(tgid);
     }
     0
 }

@@ -2,8 +2,8 @@
 //!
 //! A file a subject: `sched` (switches and wake-ups), `signal` (generate and
 //! deliver), `throttle` (ends of parks), `bandwidth` (quota of run queues),
-//! `unreported` (events kept from us), `life` (fork, exec, exit, free),
-//! `self_test`; below them `threads` (the state map), `emit` (records,
+//! `unreported` (events kept from us), `life` (fork, exec, exit, free), `go` (entries of
+//! functions of the Go runtime; `chain` and `stop` are what they keep), `self_test`; below them `threads` (the state map), `emit` (records,
 //! histograms, counters), `regs` (user registers), `kernel` (field access) and
 //! `maps`.
 #![no_std]
@@ -12,7 +12,9 @@
 #![expect(internal_features, reason = "the BPF target has no other atomic add")]
 
 mod bandwidth;
+mod chain;
 mod emit;
+mod go;
 mod kernel;
 mod life;
 mod maps;
@@ -20,6 +22,7 @@ mod regs;
 mod sched;
 mod self_test;
 mod signal;
+mod stop;
 mod threads;
 mod throttle;
 mod unreported;

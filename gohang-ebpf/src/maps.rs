@@ -7,6 +7,8 @@ use gohang_common::counter::COUNTERS;
 use gohang_common::map::{
     BucketKey, GoOffsets, PARK_SLOTS, ProcessState, SelfTest, Summary, SummaryKey, filter,
 };
+use gohang_common::record::Request;
+use gohang_common::runtime::{Chain, GoRuntime, GoroutineKey, Hits, StopState, ThreadKey};
 use gohang_common::thread::Thread;
 
 use crate::emit::End;
@@ -32,6 +34,30 @@ pub static PROCESSES: HashMap<u32, ProcessState> = HashMap::with_max_entries(819
 /// Go struct offsets by tgid, written by user space.
 #[map]
 pub static GO: HashMap<u32, GoOffsets> = HashMap::with_max_entries(8192, 0);
+
+/// Go runtimes by tgid, written by user space: a process without one has no chain.
+#[map]
+pub static RUNTIMES: HashMap<u32, GoRuntime> = HashMap::with_max_entries(8192, 0);
+
+/// The open request of each thread.
+#[map]
+pub static CHAINS: HashMap<ThreadKey, Chain> = HashMap::with_max_entries(16384, 0);
+
+/// Requests whose goroutine has yielded and not run again.
+#[map]
+pub static YIELDED: HashMap<GoroutineKey, Request> = HashMap::with_max_entries(16384, 0);
+
+/// Stops of the world under way, by tgid.
+#[map]
+pub static STOPS: HashMap<u32, StopState> = HashMap::with_max_entries(8192, 0);
+
+/// Counts of [`gohang_common::runtime::hit`] by tgid, made and removed by user space.
+#[map]
+pub static HITS: HashMap<u32, Hits> = HashMap::with_max_entries(8192, 0);
+
+/// A chain to insert, and a record to send: too large for the stack.
+#[map]
+pub static NEW_CHAIN: PerCpuArray<Chain> = PerCpuArray::with_max_entries(1, 0);
 
 /// Buckets of all histograms; only those that hold something.
 #[map]

@@ -13,7 +13,9 @@ use crate::emit::{self, Directed, End, Of};
 use crate::kernel::{PF_EXITING, Task, load, offset, probe};
 use crate::maps::{GO, WINDOW, scratch};
 use crate::regs::{Regs, goroutine, user_regs};
-use crate::threads::{filtered, find_or_imply, find_or_read, process, process_or_new, shared};
+use crate::threads::{
+    filtered, find, find_or_imply, find_or_read, process, process_or_new, shared,
+};
 use crate::unreported::make_up_switch_in;
 
 /// Results of `signal_generate` (include/trace/events/signal.h).
@@ -25,7 +27,7 @@ mod result {
 
 /// Whether the window is open at `now`.
 #[inline(always)]
-fn in_window(now: u64) -> bool {
+pub fn in_window(now: u64) -> bool {
     match WINDOW.get(0) {
         // SAFETY: a word that user space sets once.
         Some(opened) => {
@@ -69,6 +71,12 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
         outcome,
         sender: sender(ctx.arg::<usize>(1) as u64),
     };
+    if send.sender.tgid == tgid {
+        // SAFETY: a helper without preconditions.
+        if let Some(sender) = find(unsafe { bpf_get_current_task() }) {
+            sender.waits.sent = sender.waits.sent.wrapping_add(1);
+        }
+    }
     if ctx.arg::<i32>(3) != 0 {
         generate_shared(tgid, &send);
     } else {
@@ -95,6 +103,8 @@ struct Send {
 struct Sender {
     /// Process, 0 if none.
     tgid: u32,
+    /// Thread, 0 if none.
+    tid: u32,
     /// 1 if a process sent it.
     known: u8,
 }
@@ -110,12 +120,18 @@ fn sender(info: u64) -> Sender {
         address => probe::<i32>(address, offset!(info_code)).unwrap_or(1) <= 0,
     };
     if from_user {
+        let current = bpf_get_current_pid_tgid();
         Sender {
-            tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
+            tgid: (current >> 32) as u32,
+            tid: current as u32,
             known: 1,
         }
     } else {
-        Sender { tgid: 0, known: 0 }
+        Sender {
+            tgid: 0,
+            tid: 0,
+            known: 0,
+        }
     }
 }
 
@@ -197,6 +213,7 @@ fn ignored(thread: &mut Thread, directed: Directed, send: &Send) {
     let sent = Pending {
         sent_ns: send.now,
         sender_tgid: send.sender.tgid,
+        sender_tid: send.sender.tid,
         sender_known: send.sender.known,
         ..Pending::default()
     };
@@ -225,6 +242,7 @@ fn consumed(held: &Pending, directed: Directed, now: u64) -> Option<&'static mut
 fn first(pending: &mut Pending, blocked: u8, send: &Send) {
     pending.coalesced = 0;
     pending.sender_tgid = send.sender.tgid;
+    pending.sender_tid = send.sender.tid;
     pending.sender_known = send.sender.known;
     pending.blocked = blocked;
     pending.known = 1;
@@ -270,7 +288,13 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
         Outcome::DeliveredNoHandler
     };
     if in_window(now) {
-        take(tgid, task, thread, now, outcome, &regs);
+        let delivery = Delivery {
+            now,
+            outcome,
+            handler: if has_handler { handler } else { 0 },
+            regs,
+        };
+        take(tgid, task, thread, &delivery);
     }
     thread.took_handler = has_handler as u8;
     thread.handler_sp = regs.sp;
@@ -279,14 +303,27 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     emit::count_anomalies(ctx, thread);
 }
 
+/// A delivery under way.
+struct Delivery {
+    /// When, ns.
+    now: u64,
+    /// Whether there is a handler.
+    outcome: Outcome,
+    /// Its address, 0 without one.
+    handler: u64,
+    /// The interrupted user registers.
+    regs: Regs,
+}
+
 /// Ends the episode that this delivery belongs to: the thread's private signal
 /// is dequeued before the process's shared one.
 #[inline(always)]
-fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, regs: &Regs) {
+fn take(tgid: u32, task: u64, thread: &mut Thread, delivery: &Delivery) {
+    let Delivery { now, outcome, .. } = *delivery;
     if thread.private.sent_ns != 0 {
         let sent = &thread.private;
         if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Thread, outcome, now) {
-            interrupted(end, tgid, task, regs);
+            interrupted(end, tgid, task, delivery);
             emit::episode(thread, Of::Private, end);
         }
         publish(&raw mut thread.private.sent_ns, 0);
@@ -299,7 +336,7 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, r
     if process.shared.sent_ns != 0 {
         let sent = &process.shared;
         if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Process, outcome, now) {
-            interrupted(end, tgid, task, regs);
+            interrupted(end, tgid, task, delivery);
             emit::episode(thread, Of::Shared, end);
         }
         publish(&raw mut process.shared.sent_ns, 0);
@@ -317,8 +354,10 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, now: u64, outcome: Outcome, r
 
 /// What the signal interrupted.
 #[inline(always)]
-fn interrupted(end: &mut End, tgid: u32, task: u64, regs: &Regs) {
+fn interrupted(end: &mut End, tgid: u32, task: u64, delivery: &Delivery) {
+    let regs = &delivery.regs;
     end.pc = regs.ip;
+    end.handler = delivery.handler;
     // SAFETY: user space writes a process's offsets once.
     let Some(offsets) = (unsafe { GO.get(tgid) }) else {
         return;

@@ -1,8 +1,12 @@
 //! The report: the document that `trace -o json` prints, that text is made of
 //! and that comparisons read. Field names are the published contract.
 
+mod chain;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
+
+pub use chain::{Chain, LateCauses, Links, LongStop, Stops};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +114,10 @@ pub struct Loss {
     pub emitted: u64,
     /// Records that the output could not take.
     pub output_dropped: u64,
+    /// Of those lost, requests to yield and stops of the world: the chain's
+    /// distributions and counts lack them.
+    #[serde(default)]
+    pub chain_lost: u64,
     /// Histogram updates lost because their map was full.
     pub histogram_full: u64,
     /// Signals first sent before the window or before their process was traced.
@@ -289,8 +297,9 @@ pub struct Process {
     pub interrupted: Vec<Interrupted>,
     /// By thread: episodes only, from the records.
     pub threads: Vec<Thread>,
-    /// The chain from request to yield; null, until it is measured.
-    pub chain: Option<serde_json::Value>,
+    /// The chain from request to yield; null where no request or stop was seen, as of
+    /// programs that are not Go or without probes in the runtime.
+    pub chain: Option<Chain>,
 }
 
 impl Process {

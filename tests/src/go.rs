@@ -13,6 +13,14 @@ use crate::run::{Settings, skip};
 /// The oldest, a middle and the newest Go version: those that most tests run programs of.
 pub const VERSIONS: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
 
+/// One of every minor version from the oldest to the newest.
+pub const EVERY_VERSION: [&str; 7] = [
+    "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3",
+];
+
+/// Makes the standard library's C code part of a program.
+const WITH_C: (&str, &str) = ("c.go", "package main\n\nimport \"C\"\n");
+
 /// The workload's sources, built into this program.
 const SOURCES: [(&str, &str); 2] = [
     ("go.mod", include_str!("../workloads/stall/go.mod")),
@@ -28,6 +36,8 @@ pub struct Workload {
     pub stripped: bool,
     /// Loaded at an address chosen at run time.
     pub pie: bool,
+    /// With the standard library's C code.
+    pub cgo: bool,
     path: PathBuf,
 }
 
@@ -68,6 +78,7 @@ impl Workload {
                     version,
                     stripped,
                     pie,
+                    cgo: false,
                     path: folder.join(name),
                 };
                 match &settings.go_root {
@@ -81,6 +92,52 @@ impl Workload {
         Ok(all)
     }
 
+    /// The workload of every version that there is a tool chain of, in the forms of
+    /// [`Self::all`] and [`Self::all_pie`] and with C code; of those that were built before
+    /// where there are no tool chains.
+    ///
+    /// # Errors
+    /// As [`Self::all`].
+    pub fn every(settings: &Settings) -> Result<Vec<Self>> {
+        let Some(root) = &settings.go_root else {
+            let mut found = Self::all(settings)?;
+            found.extend(Self::all_pie(settings)?);
+            return Ok(found);
+        };
+        let folder = match &settings.workloads {
+            Some(folder) => folder.clone(),
+            None => root.join("workloads"),
+        };
+        let mut found = Vec::new();
+        for version in EVERY_VERSION {
+            if !root.join(version).join("bin/go").is_file() {
+                return Err(skip(format!("no Go {version} in {}", root.display())));
+            }
+            for (suffix, stripped, pie, cgo) in [
+                ("", false, false, false),
+                ("-stripped", true, false, false),
+                ("-pie-stripped", true, true, false),
+                ("-cgo", false, false, true),
+            ] {
+                let path = folder.join(format!("stall-{version}{suffix}"));
+                let form = Form { stripped, pie, cgo };
+                let mut sources = SOURCES.to_vec();
+                if cgo {
+                    sources.push(WITH_C);
+                }
+                build(root, version, &sources, form, &path)?;
+                found.push(Self {
+                    version,
+                    stripped,
+                    pie,
+                    cgo,
+                    path,
+                });
+            }
+        }
+        Ok(found)
+    }
+
     fn build(&self, root: &Path) -> Result<()> {
         let go = root.join(self.version).join("bin/go");
         if !go.is_file() {
@@ -89,7 +146,7 @@ impl Workload {
         let form = Form {
             stripped: self.stripped,
             pie: self.pie,
-            cgo: false,
+            cgo: self.cgo,
         };
         build(root, self.version, &SOURCES, form, &self.path)
     }
@@ -121,8 +178,9 @@ impl std::fmt::Display for Workload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "go{}{}{}",
+            "go{}{}{}{}",
             self.version,
+            if self.cgo { " cgo" } else { "" },
             if self.pie { " pie" } else { "" },
             if self.stripped { " stripped" } else { "" }
         )

@@ -135,6 +135,10 @@ impl Line {
 pub struct Stream {
     /// The `episode` lines.
     pub lines: Vec<Line>,
+    /// The `request` lines.
+    pub requests: Vec<Value>,
+    /// The `stop` lines.
+    pub stops: Vec<Value>,
     /// The `alert` lines.
     pub alerts: Vec<Value>,
     /// The `end` line.
@@ -161,6 +165,8 @@ impl Stream {
                     out.lines
                         .push(parsed.with_context(|| format!("in {line}"))?);
                 }
+                Some("request") => out.requests.push(value),
+                Some("stop") => out.stops.push(value),
                 Some("alert") => out.alerts.push(value),
                 Some("interval") => {}
                 Some("end") => {

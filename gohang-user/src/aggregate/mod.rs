@@ -1,5 +1,6 @@
 //! Folds events and the kernel side's totals into a report.
 
+mod chain;
 mod groups;
 mod histogram;
 mod interrupted;
@@ -52,6 +53,12 @@ impl Aggregate {
                     self.current.remove(&record.id.pid);
                 }
             }
+            Item::Event(Event::Request(request)) => {
+                let data = self.entry(request.process);
+                let off = data.facts.preemption_off.is_some();
+                data.chain.request(request, off);
+            }
+            Item::Event(Event::Stop(stop)) => self.entry(stop.process).chain.stop(stop),
             Item::Found(facts) => self.found(facts),
             Item::Foreign(id) => {
                 self.processes.remove(id);
@@ -59,6 +66,7 @@ impl Aggregate {
                 return false;
             }
             Item::Ended(snapshot) => self.harvest(snapshot),
+            Item::Senders(_) => {}
         }
         true
     }
@@ -112,6 +120,11 @@ impl Aggregate {
             if self.processes.contains_key(id) || self.is_rounded(id) {
                 let data = self.entry(*id);
                 process::add_owner(data.kept.entry(*cgroup_id).or_default(), summary);
+            }
+        }
+        for (id, hits) in &snapshot.hits {
+            if self.processes.contains_key(id) || self.is_rounded(id) {
+                self.entry(*id).chain.hits(hits);
             }
         }
         self.fold();

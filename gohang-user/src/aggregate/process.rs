@@ -6,6 +6,7 @@ use gohang_common::cause::CAUSES;
 use gohang_common::map::{Summary, series};
 
 use super::Histogram;
+use super::chain::ChainData;
 use super::interrupted::InterruptedData;
 use crate::event::Episode;
 use crate::probe::OwnerSummary;
@@ -33,6 +34,7 @@ pub(super) struct ProcessData {
     pub kept: BTreeMap<u64, OwnerSummary>,
     pub threads: BTreeMap<u32, ThreadData>,
     pub interrupted: InterruptedData,
+    pub chain: ChainData,
 }
 
 /// Episodes of one thread, from the records.

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub clock: Clock,
     /// Every hook.
     pub hooks: &'a [Hook],
+    /// The probes in Go programs.
+    pub go_hooks: Vec<Hook>,
     /// What "throttled" rests on.
     pub precision: Precision,
     /// Whether spans of groups out of quota are measured.
@@ -61,6 +63,7 @@ impl<'a> Context<'a> {
                 end: totals.at,
             },
             hooks: &begin.hooks,
+            go_hooks: totals.go_hooks,
             precision: begin.precision,
             has_spans: begin.has_spans,
             attach_ns: begin.attach_ns,
@@ -88,6 +91,7 @@ pub fn loss(counters: &Counters, taken: &Taken, output_dropped: u64) -> Loss {
         rejected: taken.rejected,
         emitted: taken.decoded - output_dropped,
         output_dropped,
+        chain_lost: counters.get(Counter::ChainLost),
         histogram_full: counters.get(Counter::HistogramFull),
         before_window: counters.get(Counter::BeforeWindow),
         park_list_full: counters.get(Counter::ParkListFull),
@@ -106,6 +110,11 @@ impl Aggregate {
             if self.processes.contains_key(&id) || self.is_rounded(&id) {
                 self.entry(id);
                 live.entry(id).or_default().insert(cgroup_id, owner);
+            }
+        }
+        for (id, hits) in std::mem::take(&mut context.snapshot.hits) {
+            if self.processes.contains_key(&id) || self.is_rounded(&id) {
+                self.entry(id).chain.hits(&hits);
             }
         }
         let none = BTreeMap::new();
@@ -131,7 +140,7 @@ impl Aggregate {
             gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: context.kernel,
             clock: context.clock,
-            probe_set: context.hooks.to_vec(),
+            probe_set: [context.hooks, &context.go_hooks].concat(),
             precision: context.precision.name().to_owned(),
             estimate_error: context.precision.estimate_error(),
             attach_ns: context.attach_ns,
@@ -307,7 +316,7 @@ fn process(
             .iter()
             .map(|(tid, data)| thread(*tid, data))
             .collect(),
-        chain: None,
+        chain: data.chain.report(),
     })
 }
 

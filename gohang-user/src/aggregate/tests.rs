@@ -44,6 +44,9 @@ fn episode(latency: u64) -> Episode {
         goid: None,
         pc: None,
         place: None,
+        handler: None,
+        handler_place: None,
+        sender_tid: None,
         process_directed: false,
         sender_pid: Some(40),
         sent_ns: 1000,
@@ -118,6 +121,7 @@ fn context(snapshot: Snapshot) -> Context<'static> {
             },
         },
         hooks: &[],
+        go_hooks: Vec::new(),
         precision: Precision::ThreadExact,
         has_spans: true,
         attach_ns: 1,
@@ -210,6 +214,7 @@ fn spans_of_a_removed_group_stay() {
         let gone = Snapshot {
             owners: [((ID, 9), totals(1))].into(),
             spans: [((1000 + id, 0), span(1, 1))].into(),
+            ..Snapshot::default()
         };
         aggregate.take(&Item::Ended(Box::new(gone)));
     }

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Rule, Scope, Thresholds, rules};
-use crate::event::{Episode, ProcessId};
+use super::{Finding, Rule, Scope, Thresholds, rank, rules};
+use crate::event::{Episode, ProcessId, Request, Stop};
 use crate::report::Alert;
-use crate::source::{Facts, same_start};
+use crate::source::{Facts, SenderUse, same_start};
 
 /// An alert is told again only after this long, if it got worse.
 const TELL_EVERY_NS: u64 = 10_000_000_000;
@@ -15,6 +15,20 @@ const MAX_ALERTS: usize = 4096;
 
 /// Rule, process, thread if it is about one.
 type Key = (&'static str, ProcessId, Option<u32>);
+
+/// Turns CLOCK_MONOTONIC ns into an RFC 3339 time.
+type Wall<'a> = &'a dyn Fn(u64) -> String;
+
+/// What rules are shown, and when it was.
+struct About {
+    process: ProcessId,
+    tid: Option<u32>,
+    goid: Option<u64>,
+    since_ns: u64,
+    now_ns: u64,
+    /// Seen once and for all.
+    is_over: bool,
+}
 
 /// A finding and when it was made.
 struct Sighting {
@@ -33,6 +47,8 @@ struct Entry {
     finding: Finding,
     goid: Option<u64>,
     since_ns: u64,
+    /// Begin of what was found last.
+    last_since_ns: u64,
     count: u64,
     told_ns: u64,
     told_weight: u64,
@@ -66,51 +82,99 @@ impl Book {
 
     /// Lets every rule look at an episode; `wall` turns CLOCK_MONOTONIC ns into
     /// an RFC 3339 time. Returns what is to be told now.
-    pub fn look(&mut self, episode: &Episode, wall: &dyn Fn(u64) -> String) -> Vec<Raised> {
-        let mut raised = Vec::new();
-        for index in 0..self.rules.len() {
-            let rule = &mut self.rules[index];
-            let Some(finding) = rule.look(episode, &self.thresholds) else {
-                continue;
-            };
-            let (tid, goid) = match rule.scope() {
-                Scope::Thread => (Some(episode.tid), episode.goid),
-                Scope::Process => (None, None),
-            };
-            let key = self.key(index, episode.process, tid);
-            let sighting = Sighting {
-                goid,
-                since_ns: finding.since_ns.unwrap_or(episode.sent_ns),
-                finding,
-                now_ns: episode.end_ns,
-                is_over: episode.outcome.is_delivered(),
-            };
-            if self.note(key, sighting) {
-                raised.push(Raised(alert(&key, &self.entries[&key], wall)));
-            }
-        }
-        raised
+    pub fn look(&mut self, episode: &Episode, wall: Wall) -> Vec<Raised> {
+        let about = About {
+            process: episode.process,
+            tid: Some(episode.tid),
+            goid: episode.goid,
+            since_ns: episode.sent_ns,
+            now_ns: episode.end_ns,
+            is_over: episode.outcome.is_delivered(),
+        };
+        self.ask(about, wall, |rule, limits| rule.look(episode, limits))
     }
 
     /// Lets every rule look at a process that is traced from here on; as
     /// [`Book::look`].
-    pub fn found(&mut self, facts: &Facts, wall: &dyn Fn(u64) -> String) -> Vec<Raised> {
+    pub fn found(&mut self, facts: &Facts, wall: Wall) -> Vec<Raised> {
         let process = ProcessId {
             pid: facts.pid,
             start_ns: facts.start_ns.unwrap_or(facts.proc_start_ns),
         };
+        let about = About {
+            process,
+            tid: None,
+            goid: None,
+            since_ns: facts.traced_since_ns,
+            now_ns: facts.traced_since_ns,
+            is_over: true,
+        };
+        self.ask(about, wall, |rule, limits| rule.found(facts, limits))
+    }
+
+    /// Lets every rule look at a request to yield that has ended; as [`Book::look`].
+    pub fn request(&mut self, request: &Request, wall: Wall) -> Vec<Raised> {
+        let about = About {
+            process: request.process,
+            tid: Some(request.tid),
+            goid: request.goid,
+            since_ns: request.first_ns,
+            now_ns: request.end_ns,
+            is_over: true,
+        };
+        self.ask(about, wall, |rule, limits| rule.request(request, limits))
+    }
+
+    /// Lets every rule look at a stop of the world; as [`Book::look`].
+    pub fn stop(&mut self, stop: &Stop, wall: Wall) -> Vec<Raised> {
+        let about = About {
+            process: stop.process,
+            tid: stop.last_tid,
+            goid: stop.last_goid,
+            since_ns: stop.begin_ns,
+            now_ns: stop.end_ns(),
+            is_over: true,
+        };
+        self.ask(about, wall, |rule, limits| rule.stop(stop, limits))
+    }
+
+    /// Lets every rule look at how a sending thread got to run; as [`Book::look`].
+    pub fn sender(&mut self, sender: &SenderUse, wall: Wall) -> Vec<Raised> {
+        let about = About {
+            process: sender.process,
+            tid: Some(sender.tid),
+            goid: None,
+            since_ns: sender.at_ns,
+            now_ns: sender.at_ns,
+            is_over: true,
+        };
+        self.ask(about, wall, |rule, limits| rule.sender(sender, limits))
+    }
+
+    /// Asks every rule, notes what it finds and returns what is to be told now.
+    fn ask(
+        &mut self,
+        about: About,
+        wall: Wall,
+        mut ask: impl FnMut(&mut dyn Rule, &Thresholds) -> Option<Finding>,
+    ) -> Vec<Raised> {
         let mut raised = Vec::new();
         for index in 0..self.rules.len() {
-            let Some(finding) = self.rules[index].found(facts, &self.thresholds) else {
+            let rule = self.rules[index].as_mut();
+            let Some(finding) = ask(rule, &self.thresholds) else {
                 continue;
             };
-            let key = self.key(index, process, None);
+            let (tid, goid) = match rule.scope() {
+                Scope::Thread => (about.tid, about.goid),
+                Scope::Process => (None, None),
+            };
+            let key = self.key(index, about.process, tid);
             let sighting = Sighting {
-                goid: None,
-                since_ns: finding.since_ns.unwrap_or(facts.traced_since_ns),
+                goid,
+                since_ns: finding.since_ns.unwrap_or(about.since_ns),
+                is_over: finding.since_ns.is_none() && about.is_over,
                 finding,
-                now_ns: facts.traced_since_ns,
-                is_over: true,
+                now_ns: about.now_ns,
             };
             if self.note(key, sighting) {
                 raised.push(Raised(alert(&key, &self.entries[&key], wall)));
@@ -148,10 +212,12 @@ impl Book {
             is_over,
         } = sighting;
         if let Some(entry) = self.entries.get_mut(&key) {
-            // A pending signal is looked at again and again: one finding.
-            if is_over || entry.since_ns != since_ns {
+            // A pending signal, or whatever a rule dates itself, is looked at again and
+            // again: one finding.
+            if is_over || entry.last_since_ns != since_ns {
                 entry.count += 1;
             }
+            entry.last_since_ns = since_ns;
             let worse = finding.weight > entry.finding.weight;
             if worse {
                 entry.finding = finding;
@@ -174,6 +240,7 @@ impl Book {
             finding,
             goid,
             since_ns,
+            last_since_ns: since_ns,
             count: 1,
             told_ns: now_ns,
             told_weight,
@@ -194,12 +261,7 @@ impl Book {
 
     /// A process has ended at `now_ns`, or, of none, tracing has: its alerts
     /// stay. Returns what is to be told now.
-    pub fn end(
-        &mut self,
-        process: Option<ProcessId>,
-        now_ns: u64,
-        wall: &dyn Fn(u64) -> String,
-    ) -> Vec<Raised> {
+    pub fn end(&mut self, process: Option<ProcessId>, now_ns: u64, wall: Wall) -> Vec<Raised> {
         let mut raised = Vec::new();
         for index in 0..self.rules.len() {
             for (process, finding) in self.rules[index].end(process, &self.thresholds) {
@@ -207,9 +269,9 @@ impl Book {
                 let sighting = Sighting {
                     goid: None,
                     since_ns: finding.since_ns.unwrap_or(now_ns),
+                    is_over: finding.since_ns.is_none(),
                     finding,
                     now_ns,
-                    is_over: true,
                 };
                 if self.note(key, sighting) {
                     raised.push(Raised(alert(&key, &self.entries[&key], wall)));
@@ -221,10 +283,14 @@ impl Book {
 
     /// Everything, most important first.
     #[must_use]
-    pub fn alerts(&self, wall: &dyn Fn(u64) -> String) -> Vec<Alert> {
+    pub fn alerts(&self, wall: Wall) -> Vec<Alert> {
         let mut all: Vec<(&Key, &Entry)> = self.entries.iter().collect();
-        all.sort_by_key(|(_, entry)| {
-            std::cmp::Reverse((entry.finding.severity, entry.finding.weight, entry.count))
+        rank::sort(&mut all, |(key, entry)| rank::Standing {
+            process: key.1,
+            rule: key.0,
+            severity: entry.finding.severity,
+            weight: entry.finding.weight,
+            count: entry.count,
         });
         all.into_iter()
             .map(|(key, entry)| alert(key, entry, wall))
@@ -232,7 +298,7 @@ impl Book {
     }
 }
 
-fn alert(key: &Key, entry: &Entry, wall: &dyn Fn(u64) -> String) -> Alert {
+fn alert(key: &Key, entry: &Entry, wall: Wall) -> Alert {
     let (rule, process, tid) = key;
     Alert {
         rule: (*rule).to_owned(),

@@ -45,6 +45,24 @@ pub(super) const PENDING_LIMIT: Limit = Limit {
     default: "1s",
     meaning: "longest time pending that is not reported",
 };
+/// `--no-yield-limit`.
+pub(super) const NO_YIELD_LIMIT: Limit = Limit {
+    option: "--no-yield-limit",
+    default: "100ms",
+    meaning: "longest time that a goroutine may run on after it was first asked to yield",
+};
+/// `--stop-limit`.
+pub(super) const STOP_LIMIT: Limit = Limit {
+    option: "--stop-limit",
+    default: "20ms",
+    meaning: "longest time to stop all goroutines that is not reported",
+};
+/// `--late-limit`.
+pub(super) const LATE_LIMIT: Limit = Limit {
+    option: "--late-limit",
+    default: "30ms",
+    meaning: "longest time that sysmon may ask late, or wait each time, that is not reported",
+};
 
 /// A rule's explanation under its name.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

@@ -2,12 +2,18 @@
 
 mod book;
 mod explain;
+mod handler_replaced;
 mod ignored;
 mod masked;
+mod no_yield;
 mod preemption_disabled;
+mod rank;
 mod signal_storm;
 mod slow_delivery;
+mod stop_the_world_held;
+mod sysmon_starved;
 mod undelivered;
+mod unsafe_loop;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +23,9 @@ pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, expl
 use serde_json::Value;
 pub use signal_storm::name_senders;
 
-use crate::event::{Episode, ProcessId};
+use crate::event::{Episode, ProcessId, Request, Stop};
 use crate::report::Severity;
-use crate::source::Facts;
+use crate::source::{Facts, SenderUse};
 
 /// Limits that rules go by.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +36,12 @@ pub struct Thresholds {
     pub pending: Duration,
     /// More sends a second, for each thread that gets any, are a storm.
     pub storm_rate: u64,
+    /// A goroutine that runs on for longer after it was first asked to yield does not.
+    pub no_yield: Duration,
+    /// Stopping all goroutines of a process for longer is long.
+    pub stop: Duration,
+    /// sysmon asks too late if it asks later than this after the end of a slice.
+    pub late: Duration,
 }
 
 impl Default for Thresholds {
@@ -38,6 +50,9 @@ impl Default for Thresholds {
             slow: Duration::from_millis(10),
             pending: Duration::from_secs(1),
             storm_rate: 1000,
+            no_yield: Duration::from_millis(100),
+            stop: Duration::from_millis(20),
+            late: Duration::from_millis(30),
         }
     }
 }
@@ -93,6 +108,22 @@ pub trait Rule: std::fmt::Debug {
         None
     }
 
+    /// What it finds in a request to yield that has ended.
+    fn request(&mut self, _request: &Request, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in a stop of the world.
+    fn stop(&mut self, _stop: &Stop, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
+    /// What it finds in how a thread that sends its process's signals got to run, as of
+    /// now. Of scope [`Scope::Process`] only.
+    fn sender(&mut self, _sender: &SenderUse, _thresholds: &Thresholds) -> Option<Finding> {
+        None
+    }
+
     /// The process has ended or is not traced after all, or, of none, tracing
     /// has ended: what is kept can go. Returns what it comes to.
     fn end(
@@ -111,9 +142,14 @@ pub fn rules() -> Vec<Box<dyn Rule>> {
         Box::new(undelivered::Undelivered),
         Box::new(ignored::Ignored),
         Box::new(masked::Masked),
-        Box::new(preemption_disabled::PreemptionDisabled),
+        Box::new(preemption_disabled::PreemptionDisabled::default()),
         Box::new(slow_delivery::SlowDelivery),
         Box::new(signal_storm::SignalStorm::default()),
+        Box::new(unsafe_loop::UnsafeLoop::default()),
+        Box::new(handler_replaced::HandlerReplaced::default()),
+        Box::new(sysmon_starved::SysmonStarved::default()),
+        Box::new(no_yield::NoYield::default()),
+        Box::new(stop_the_world_held::StopTheWorldHeld),
     ]
 }
 

@@ -6,7 +6,7 @@ use gohang_common::cause::Outcome;
 use serde_json::{Value, json};
 
 use super::{Explanation, Finding, Limit, Rule, Scope, Thresholds};
-use crate::event::{Episode, ProcessId};
+use crate::event::{Asker, Episode, ProcessId, Request};
 use crate::report::{Alert, Severity};
 use crate::units::percent;
 
@@ -33,6 +33,8 @@ struct Window {
     threads: BTreeSet<u32>,
     /// Episodes by who sent the first signal, none the kernel.
     senders: BTreeMap<Option<u32>, u64>,
+    /// Requests of the process itself that sent a signal, by who asked.
+    askers: [u64; Asker::ALL.len()],
 }
 
 impl Window {
@@ -43,6 +45,7 @@ impl Window {
             coalesced: 0,
             threads: BTreeSet::new(),
             senders: BTreeMap::new(),
+            askers: [0; Asker::ALL.len()],
         }
     }
 
@@ -128,6 +131,7 @@ impl SignalStorm {
                 json!((coalesced * 1000.0).round() / 1000.0),
             ),
             ("senders", Value::Array(named)),
+            ("asked_by", asked_by(&window.askers)),
         ];
         Some(Finding {
             severity: Severity::Warning,
@@ -145,6 +149,21 @@ impl SignalStorm {
             since_ns: Some(window.begin_ns),
             weight: rate / threads.max(1),
         })
+    }
+}
+
+/// Askers by their names, those that asked; null if none is known.
+fn asked_by(askers: &[u64]) -> Value {
+    let known: BTreeMap<&str, u64> = Asker::ALL
+        .iter()
+        .zip(askers)
+        .filter(|(_, count)| **count > 0)
+        .map(|(asker, count)| (asker.name(), *count))
+        .collect();
+    if known.is_empty() {
+        Value::Null
+    } else {
+        json!(known)
     }
 }
 
@@ -174,7 +193,7 @@ impl Rule for SignalStorm {
         Explanation {
             summary: "the process gets far more preemption signals than it needs",
             meaning: "A busy thread is preempted about every 10 ms, 100 times a second, and now and then by garbage collection. Each signal interrupts its thread for some microseconds. Far more of them take CPU time from the program, and are the sign of a goroutine that does not stop when asked, of garbage collection that never rests, or of somebody else who sends SIGURG.",
-            detection: "sends (signals that became pending, and those coalesced into a pending one) of one second, divided by the number of threads that they went to, so that a program with many busy threads is no storm. A signal that is pending for longer counts with its part. Senders are those of the first send of each",
+            detection: "sends (signals that became pending, and those coalesced into a pending one) of one second, divided by the number of threads that they went to, so that a program with many busy threads is no storm. A signal that is pending for longer counts with its part. Senders are those of the first send of each; with probes in the runtime, the evidence says which part of it asked (asked_by)",
             severity: "warning, always",
             limits: &[Limit {
                 option: "--storm-rate",
@@ -223,6 +242,16 @@ impl Rule for SignalStorm {
                 .add(episode);
         }
         finding
+    }
+
+    fn request(&mut self, request: &Request, _thresholds: &Thresholds) -> Option<Finding> {
+        // To the window that its signal falls into, or nearly so.
+        if request.sent_ns.is_some()
+            && let Some(window) = self.windows.get_mut(&request.process)
+        {
+            window.askers[request.asker as usize] += 1;
+        }
+        None
     }
 
     fn end(

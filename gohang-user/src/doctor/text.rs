@@ -231,6 +231,7 @@ fn hooks(out: &mut String, hooks: &[Hook]) {
         let state = match hook.state {
             HookState::Attached => "attached",
             HookState::Refused => "refused",
+            HookState::Detached => "detached",
             HookState::NotNeeded => "not needed",
             HookState::Absent => "absent",
         };

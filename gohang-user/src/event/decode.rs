@@ -3,9 +3,12 @@
 use bytes::Buf;
 use gohang_common::abi::ABI_VERSION;
 use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Cause, Component, Outcome, sums};
-use gohang_common::record::{self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent};
+use gohang_common::record::{
+    self, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Kind, ProcessEvent, REQUEST_CARRIED, REQUEST_GOID,
+    REQUEST_LATE,
+};
 
-use super::{BlockedKinds, Episode, Event, Process, ProcessId};
+use super::{Asker, BlockedKinds, Episode, Event, Process, ProcessId, Request, RequestEnd, Stop};
 
 /// Why a record was rejected.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
     let want = match kind {
         k if k == Kind::Episode as u16 => size_of::<record::Episode>(),
         k if k == Kind::Process as u16 => size_of::<record::Process>(),
+        k if k == Kind::Request as u16 => size_of::<record::Request>(),
+        k if k == Kind::Stop as u16 => size_of::<record::Stop>(),
         other => return Err(DecodeError::Kind(other)),
     };
     if record.len() < want {
@@ -88,10 +93,11 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
             got: record.len(),
         });
     }
-    if kind == Kind::Episode as u16 {
-        episode(buf)
-    } else {
-        process(buf)
+    match kind {
+        k if k == Kind::Episode as u16 => episode(buf),
+        k if k == Kind::Process as u16 => process(buf),
+        k if k == Kind::Request as u16 => request(buf),
+        _ => stop(buf),
     }
 }
 
@@ -122,8 +128,10 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
     let goid = buf.get_u64_ne();
     let pc = buf.get_u64_ne();
     let cgroup_id = buf.get_u64_ne();
+    let handler = buf.get_u64_ne();
     let pid = buf.get_u32_ne();
     let tid = buf.get_u32_ne();
+    let sender_tid = buf.get_u32_ne();
     let sender = buf.get_u32_ne();
     let coalesced = buf.get_u32_ne();
     let outcome = buf.get_u8();
@@ -131,6 +139,7 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
     let cause = buf.get_u8();
     let flags = buf.get_u8();
     let _cpu = buf.get_u32_ne();
+    let _pad = buf.get_u32_ne();
     let comm = name(&mut buf);
     let outcome = Outcome::from_u8(outcome).ok_or_else(|| value("outcome", outcome))?;
     let cause = Cause::from_u8(cause).ok_or_else(|| value("cause", cause))?;
@@ -144,8 +153,11 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
         goid: (flags & FLAG_GOID != 0).then_some(goid),
         pc: (pc != 0).then_some(pc),
         place: None,
+        handler: (handler != 0).then_some(handler),
+        handler_place: None,
         process_directed: directed == 1,
         sender_pid: (flags & FLAG_SENDER != 0).then_some(sender),
+        sender_tid: (flags & FLAG_SENDER != 0).then_some(sender_tid),
         sent_ns,
         end_ns,
         coalesced,
@@ -189,6 +201,85 @@ fn process(mut buf: &[u8]) -> Result<Event, DecodeError> {
     }))
 }
 
+/// A time, none where the step was not seen.
+fn time(ns: u64) -> Option<u64> {
+    (ns != 0).then_some(ns)
+}
+
+fn request(mut buf: &[u8]) -> Result<Event, DecodeError> {
+    let start_ns = buf.get_u64_ne();
+    let first_ns = buf.get_u64_ne();
+    let requested_ns = buf.get_u64_ne();
+    let sent_ns = buf.get_u64_ne();
+    let delivered_ns = buf.get_u64_ne();
+    let yielded_ns = buf.get_u64_ne();
+    let resumed_ns = buf.get_u64_ne();
+    let end_ns = buf.get_u64_ne();
+    let goid = buf.get_u64_ne();
+    let pc = buf.get_u64_ne();
+    let late_ns = buf.get_u64_ne();
+    let sender_throttled_ns = buf.get_u64_ne();
+    let sender_runqueue_ns = buf.get_u64_ne();
+    let pid = buf.get_u32_ne();
+    let tid = buf.get_u32_ne();
+    let sender_tid = buf.get_u32_ne();
+    let repeats = buf.get_u32_ne();
+    let asker = buf.get_u8();
+    let end = buf.get_u8();
+    let flags = buf.get_u8();
+    let asker = Asker::from_u8(asker).ok_or_else(|| value("asker", asker))?;
+    let end = RequestEnd::from_u8(end).ok_or_else(|| value("end", end))?;
+    Ok(Event::Request(Request {
+        process: ProcessId { pid, start_ns },
+        tid,
+        sender_tid,
+        asker,
+        first_ns,
+        requested_ns,
+        repeats,
+        carried: flags & REQUEST_CARRIED != 0,
+        sent_ns: time(sent_ns),
+        delivered_ns: time(delivered_ns),
+        yielded_ns: time(yielded_ns),
+        resumed_ns: time(resumed_ns),
+        end_ns,
+        end,
+        goid: (flags & REQUEST_GOID != 0).then_some(goid),
+        pc: (pc != 0).then_some(pc),
+        place: None,
+        late_ns: (flags & REQUEST_LATE != 0).then_some(late_ns),
+        sender_throttled_ns,
+        sender_runqueue_ns,
+    }))
+}
+
+fn stop(mut buf: &[u8]) -> Result<Event, DecodeError> {
+    let start_ns = buf.get_u64_ne();
+    let begin_ns = buf.get_u64_ne();
+    let stopped_ns = buf.get_u64_ne();
+    let started_ns = buf.get_u64_ne();
+    let last_ns = buf.get_u64_ne();
+    let last_goid = buf.get_u64_ne();
+    let mut parts = [0; COMPONENT_SLOTS];
+    for part in parts.iter_mut().take(COMPONENTS) {
+        *part = buf.get_u64_ne();
+    }
+    let pid = buf.get_u32_ne();
+    let tid = buf.get_u32_ne();
+    let last_tid = buf.get_u32_ne();
+    Ok(Event::Stop(Stop {
+        process: ProcessId { pid, start_ns },
+        tid,
+        begin_ns,
+        stopped_ns: time(stopped_ns),
+        started_ns: time(started_ns),
+        last_tid: (last_tid != 0).then_some(last_tid),
+        last_goid: (last_goid != 0).then_some(last_goid),
+        last_ns: time(last_ns),
+        parts: sums(&parts),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,8 +305,10 @@ mod tests {
             goid: 7,
             pc: 0x40_0000,
             cgroup_id: 99,
+            handler: 0x40_1000,
             tgid: 12,
             tid: 13,
+            sender_tid: 17,
             sender_tgid: 14,
             coalesced: 15,
             outcome: 0,
@@ -223,6 +316,7 @@ mod tests {
             cause: 2,
             flags: FLAG_GOID | FLAG_SENDER,
             cpu: 1,
+            pad: 0,
             comm: *b"worker\0garbage!!",
         }
     }
@@ -242,8 +336,11 @@ mod tests {
             goid: Some(7),
             pc: Some(0x40_0000),
             place: None,
+            handler: Some(0x40_1000),
+            handler_place: None,
             process_directed: true,
             sender_pid: Some(14),
+            sender_tid: Some(17),
             sent_ns: 1000,
             end_ns: 1511,
             coalesced: 15,

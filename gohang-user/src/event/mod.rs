@@ -1,8 +1,12 @@
 //! Events: what the kernel side's records say, decoded in one place.
 
+mod chain;
 mod decode;
 mod forms;
+#[cfg(test)]
+pub(crate) mod sample;
 
+pub use chain::{Asker, Request, RequestEnd, Stop};
 pub use decode::{DecodeError, decode};
 use gohang_common::cause::{Cause, Outcome, Sums};
 pub use gohang_common::record::ProcessEvent;
@@ -18,7 +22,51 @@ pub enum Event {
     Episode(Episode),
     /// A process forked, executed a program or ended.
     Process(Process),
+    /// A request to yield came to an end.
+    Request(Request),
+    /// The world was stopped and started again.
+    Stop(Stop),
 }
+
+impl Event {
+    /// The process that it is about.
+    #[must_use]
+    pub const fn process(&self) -> ProcessId {
+        match self {
+            Self::Episode(episode) => episode.process,
+            Self::Process(record) => record.id,
+            Self::Request(request) => request.process,
+            Self::Stop(stop) => stop.process,
+        }
+    }
+
+    /// The latest time in it, `bpf_ktime_get_ns`.
+    #[must_use]
+    pub fn at_ns(&self) -> u64 {
+        match self {
+            Self::Episode(episode) => episode.end_ns,
+            Self::Process(record) => record.at_ns,
+            Self::Request(request) => request.end_ns,
+            Self::Stop(stop) => stop.end_ns(),
+        }
+    }
+
+    /// Instructions that it names, and where to put what lies there.
+    pub(crate) fn instructions(&mut self) -> impl Iterator<Item = Instruction<'_>> {
+        let (one, other) = match self {
+            Self::Episode(episode) => (
+                episode.pc.map(|pc| (pc, &mut episode.place)),
+                episode.handler.map(|pc| (pc, &mut episode.handler_place)),
+            ),
+            Self::Request(request) => (request.pc.map(|pc| (pc, &mut request.place)), None),
+            Self::Process(_) | Self::Stop(_) => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+}
+
+/// An address, and where to put what lies there.
+type Instruction<'a> = (u64, &'a mut Option<Arc<Place>>);
 
 /// A process: an id alone may be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,10 +109,19 @@ pub struct Episode {
     /// the only ones that are written in this form, have none.
     #[serde(skip)]
     pub place: Option<Arc<Place>>,
+    /// Address of the handler that it was delivered to.
+    #[serde(default)]
+    pub handler: Option<u64>,
+    /// What is there, as `place`.
+    #[serde(skip)]
+    pub handler_place: Option<Arc<Place>>,
     /// Sent to the process rather than to one thread.
     pub process_directed: bool,
     /// Sending process, none if the kernel sent it.
     pub sender_pid: Option<u32>,
+    /// Sending thread, none if the kernel sent it.
+    #[serde(default)]
+    pub sender_tid: Option<u32>,
     /// First send, `bpf_ktime_get_ns`.
     pub sent_ns: u64,
     /// Its end, `bpf_ktime_get_ns`.

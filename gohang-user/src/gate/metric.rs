@@ -38,6 +38,10 @@ enum Part {
     Stall,
     RunQueue,
     Cause(&'static str),
+    /// A link of the chain.
+    Chain(&'static str),
+    /// Of stops of the world: until all had stopped, or until they ran again.
+    Stop(&'static str),
 }
 
 const DELIVERY: [&str; 8] = ["count", "min", "mean", "p50", "p90", "p99", "p999", "max"];
@@ -51,12 +55,24 @@ const CAUSES: [Part; 5] = [
     Part::Cause("running"),
 ];
 
+const LINKS: [Part; 6] = [
+    Part::Chain("late"),
+    Part::Chain("request_sent"),
+    Part::Chain("sent_delivered"),
+    Part::Chain("delivered_yielded"),
+    Part::Chain("yielded_running"),
+    Part::Chain("request_yielded"),
+];
+const STOPS: [Part; 2] = [Part::Stop("stopping"), Part::Stop("total")];
+
 /// Every metric.
 #[must_use]
 pub fn metrics() -> Vec<Metric> {
     let parts = [Part::Delivery, Part::Stall, Part::RunQueue]
         .into_iter()
-        .chain(CAUSES);
+        .chain(CAUSES)
+        .chain(LINKS)
+        .chain(STOPS);
     parts
         .flat_map(|part| {
             part.fields()
@@ -69,18 +85,17 @@ pub fn metrics() -> Vec<Metric> {
 /// Every metric's name, for people: the fields of one part together.
 pub(super) fn allowed() -> String {
     let part = |name: &str, fields: &[&str]| format!("{name}.{{{}}}", fields.join(","));
-    let causes: Vec<&str> = CAUSES
-        .iter()
-        .map(|cause| match cause {
-            Part::Cause(name) => *name,
-            Part::Delivery | Part::Stall | Part::RunQueue => "",
-        })
-        .collect();
+    let names = |parts: &[Part]| {
+        let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
+        names.join(",")
+    };
     [
         part("delivery", &DELIVERY),
         part("stall", &WAITS),
         part("runqueue", &WAITS),
-        part(&format!("causes.{{{}}}", causes.join(",")), &CAUSE),
+        part(&format!("causes.{{{}}}", names(&CAUSES)), &CAUSE),
+        part(&format!("chain.{{{}}}", names(&LINKS)), &DELIVERY),
+        part(&format!("stop.{{{}}}", names(&STOPS)), &DELIVERY),
     ]
     .join(", ")
 }
@@ -88,9 +103,19 @@ pub(super) fn allowed() -> String {
 impl Part {
     fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Delivery => &DELIVERY,
+            Self::Delivery | Self::Chain(_) | Self::Stop(_) => &DELIVERY,
             Self::Stall | Self::RunQueue => &WAITS,
             Self::Cause(_) => &CAUSE,
+        }
+    }
+
+    /// Its own name, without that of what it belongs to.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Stall => "stall",
+            Self::RunQueue => "runqueue",
+            Self::Cause(name) | Self::Chain(name) | Self::Stop(name) => name,
         }
     }
 }
@@ -106,11 +131,12 @@ impl Metric {
     #[must_use]
     pub fn name(&self) -> String {
         let field = self.field;
+        let name = self.part.name();
         match self.part {
-            Part::Delivery => format!("delivery.{field}"),
-            Part::Stall => format!("stall.{field}"),
-            Part::RunQueue => format!("runqueue.{field}"),
-            Part::Cause(cause) => format!("causes.{cause}.{field}"),
+            Part::Delivery | Part::Stall | Part::RunQueue => format!("{name}.{field}"),
+            Part::Cause(_) => format!("causes.{name}.{field}"),
+            Part::Chain(_) => format!("chain.{name}.{field}"),
+            Part::Stop(_) => format!("stop.{name}.{field}"),
         }
     }
 
@@ -133,6 +159,19 @@ impl Metric {
             Part::Stall => waits(&process.stall, process.stall_share(), self.field),
             Part::RunQueue => waits(&process.runqueue, process.runqueue_share(), self.field),
             Part::Cause(name) => cause(process, name, self.field),
+            Part::Chain(name) => {
+                let links = process.chain.as_ref()?.links.named();
+                let link = links.iter().find(|(link, _)| *link == name)?.1;
+                delivery(link, self.field)
+            }
+            Part::Stop(name) => {
+                let stops = &process.chain.as_ref()?.stops;
+                let of = match name {
+                    "stopping" => &stops.stopping,
+                    _ => &stops.total,
+                };
+                delivery(of, self.field)
+            }
         }
     }
 }

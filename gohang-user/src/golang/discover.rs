@@ -80,7 +80,7 @@ pub struct Inspector {
 
 /// What tells one state of a file from every other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FileKey {
+pub struct FileKey {
     dev: u64,
     inode: u64,
     size: u64,
@@ -89,7 +89,9 @@ pub(super) struct FileKey {
 }
 
 impl FileKey {
-    pub(super) fn of(meta: &Metadata) -> Self {
+    /// Of a file.
+    #[must_use]
+    pub fn of(meta: &Metadata) -> Self {
         Self {
             dev: meta.dev(),
             inode: meta.ino(),

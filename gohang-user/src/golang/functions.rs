@@ -35,11 +35,13 @@ pub enum Probe {
     StopTheWorld,
     /// The world goes on: `startTheWorldWithSema`.
     StartTheWorld,
+    /// A thread stops for a stop of the world: `gcstopm()`.
+    Gcstopm,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Preemptone,
         Self::SignalM,
         Self::Sighandler,
@@ -50,6 +52,7 @@ impl Probe {
         Self::PreemptPark,
         Self::StopTheWorld,
         Self::StartTheWorld,
+        Self::Gcstopm,
     ];
 
     /// The function's name; the same in every version.
@@ -66,6 +69,7 @@ impl Probe {
             Self::PreemptPark => "runtime.preemptPark",
             Self::StopTheWorld => "runtime.stopTheWorldWithSema",
             Self::StartTheWorld => "runtime.startTheWorldWithSema",
+            Self::Gcstopm => "runtime.gcstopm",
         }
     }
 }

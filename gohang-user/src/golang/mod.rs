@@ -30,6 +30,7 @@ mod pclntab;
 mod places;
 #[cfg(test)]
 mod places_tests;
+mod points;
 mod relocations;
 mod safepoint;
 mod settings;
@@ -44,7 +45,7 @@ mod synthetic_pclntab;
 mod version;
 
 pub use buildinfo::BuildInfo;
-pub use discover::{FoundGo, GoProgram, InspectError, Inspector, inspect_image};
+pub use discover::{FileKey, FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
 pub use functions::{Caller, Probe, RuntimeFunctions};
 pub use godebug::{Origin, PreemptionOff, environment_variable, godebug, preemption_off};
@@ -59,6 +60,7 @@ pub use offsets::{GoOffsets, NoOffsets, offsets};
 pub use pclntab::NoTable;
 pub use places::Place;
 pub(crate) use places::Places;
+pub use points::{NoPoints, Point, ProbePoints};
 pub use safepoint::{SafePoint, SafePoints};
 pub use settings::{Setting, settings};
 pub use symbols::{Function, NoSymbols, SourceLine, Symbols};

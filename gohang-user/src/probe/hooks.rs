@@ -13,6 +13,8 @@ pub enum HookState {
     Attached,
     /// Tried, and the kernel said no.
     Refused,
+    /// In use at first, then taken off for what it cost.
+    Detached,
     /// Another hook or a newer kernel's field does its work.
     NotNeeded,
     /// This kernel does not have it.

@@ -12,6 +12,7 @@ use gohang_common::map::{GoOffsets, ProcessState, filter};
 use super::hooks::PROGRAMS;
 use super::ladder::{self, Step};
 use super::read::remove;
+use super::uprobes::{self, GoProbes};
 use super::{
     Filter, Hook, Precision, ProbeError, ProgramCost, ThrottleSource, attach, kernel_offsets,
     object, quota, self_test,
@@ -51,6 +52,8 @@ pub struct LoadOptions {
     pub throttle: Option<Precision>,
     /// Whether the hooks on the quota of run queues are tried.
     pub queue_hooks: bool,
+    /// Whether functions of Go programs are probed.
+    pub uprobes: bool,
     /// Another object than the embedded one (for tests).
     pub object: Option<PathBuf>,
 }
@@ -73,6 +76,7 @@ impl Default for LoadOptions {
             btf: VMLINUX.into(),
             throttle: None,
             queue_hooks: true,
+            uprobes: true,
             object: None,
         }
     }
@@ -87,6 +91,7 @@ pub struct Probe {
     pub(super) max_run_queues: u32,
     throttle_sources: Vec<ThrottleSource>,
     attach_ns: u64,
+    pub(super) go: GoProbes,
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -266,6 +271,7 @@ impl Probe {
             max_run_queues: options.max_run_queues,
             throttle_sources,
             attach_ns: begin.elapsed().as_nanos() as u64,
+            go: GoProbes::new(options.uprobes),
             logger,
         })
     }
@@ -381,7 +387,9 @@ impl Probe {
 
     /// Names of all programs.
     fn names() -> impl Iterator<Item = &'static str> {
-        quota::programs().chain(PROGRAMS.iter().map(|program| program.name))
+        quota::programs()
+            .chain(PROGRAMS.iter().map(|program| program.name))
+            .chain(uprobes::programs())
     }
 
     /// What each program cost so far (zeros unless the statistics are on).

@@ -15,6 +15,7 @@ mod quota;
 mod read;
 mod self_test;
 mod stats;
+mod uprobes;
 
 pub use error::ProbeError;
 pub use estimate::EstimateError;

@@ -7,6 +7,7 @@ use gohang_common::bandwidth::CfsRq;
 use gohang_common::counter::Counter;
 use gohang_common::hist;
 use gohang_common::map::{BucketKey, Moments, ProcessState, Summary, SummaryKey};
+use gohang_common::runtime::Hits;
 use gohang_common::thread::Thread;
 
 use super::load::{map, map_mut};
@@ -71,6 +72,8 @@ pub struct Snapshot {
     /// Spans out of quota by group and by the group whose limit it was (kernel
     /// ids, 0 if unknown).
     pub spans: BTreeMap<(u64, u64), OwnerSummary>,
+    /// What of the Go runtime's functions was entered, by process.
+    pub hits: BTreeMap<ProcessId, Hits>,
 }
 
 impl Snapshot {
@@ -238,12 +241,11 @@ impl Probe {
         Ok(found.into_values().collect())
     }
 
-    /// What is pending now.
+    /// What is pending now, of these threads, which were just read.
     ///
     /// # Errors
     /// A map cannot be read.
-    pub fn pending(&self) -> Result<Vec<Pending>, ProbeError> {
-        let threads = self.threads()?;
+    pub fn pending(&self, threads: Vec<Thread>) -> Result<Vec<Pending>, ProbeError> {
         let processes: HashMap<_, u32, ProcessState> = map(&self.ebpf, "PROCESSES")?;
         let mut shared = BTreeMap::new();
         for entry in processes.iter() {

@@ -114,6 +114,9 @@ mod tests {
             cause: Cause::Running,
             goid: None,
             place: None,
+            handler: None,
+            handler_place: None,
+            sender_tid: None,
             coalesced: 0,
             ..base.clone()
         };

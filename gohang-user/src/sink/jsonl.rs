@@ -6,9 +6,10 @@ use gohang_common::cause::Outcome;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::chain_line::{RequestLine, StopLine};
 use super::interval::Interval;
 use super::json::push_line;
-use crate::event::{BlockedKinds, Episode};
+use crate::event::{BlockedKinds, Episode, Request, Stop};
 use crate::process::escape;
 use crate::report::{Alert, Report};
 
@@ -18,6 +19,10 @@ use crate::report::{Alert, Report};
 pub enum Line<'a> {
     /// An episode ended (with `--events`).
     Episode(&'a EpisodeLine<'a>),
+    /// A request to yield ended (with `--events`).
+    Request(&'a RequestLine<'a>),
+    /// The world was stopped and started again (with `--events`).
+    Stop(&'a StopLine),
     /// A rule found something.
     Alert(&'a Alert),
     /// Figures since the last interval (with `-i`).
@@ -133,7 +138,7 @@ impl<'a> EpisodeLine<'a> {
 }
 
 /// A name that came from a process; only an unusual one costs a copy.
-fn name(raw: &[u8]) -> Cow<'_, str> {
+pub(super) fn name(raw: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(raw) {
         Ok(text) if raw.iter().all(|byte| (0x20..0x7f).contains(byte)) => Cow::Borrowed(text),
         _ => Cow::Owned(escape(raw)),
@@ -161,6 +166,16 @@ pub(super) fn largest_kind(kinds: &BlockedKinds) -> Option<&'static str> {
 /// Appends an `episode` line. `cgroup` is the thread's group, if known.
 pub fn write_episode(out: &mut Vec<u8>, episode: &Episode, cgroup: Option<&str>) {
     push_line(out, &Line::Episode(&EpisodeLine::new(episode, cgroup)));
+}
+
+/// Appends a `request` line.
+pub fn write_request(out: &mut Vec<u8>, request: &Request) {
+    push_line(out, &Line::Request(&RequestLine::new(request)));
+}
+
+/// Appends a `stop` line.
+pub fn write_stop(out: &mut Vec<u8>, stop: &Stop) {
+    push_line(out, &Line::Stop(&StopLine::new(stop)));
 }
 
 /// Appends an `alert` line.
@@ -221,6 +236,9 @@ mod tests {
                 outcome,
                 goid: None,
                 place: None,
+                handler: None,
+                handler_place: None,
+                sender_tid: None,
                 sender_pid: None,
                 process_directed: true,
                 cause: Cause::Running,

@@ -50,11 +50,20 @@ pub fn loss_lines(report: &Report) -> Vec<String> {
             imbalances.join("; ")
         ));
     }
-    if loss.ring_full + loss.output_dropped > 0 {
+    if loss.chain_lost > 0 {
         lines.push(format!(
-            "{} episodes are missing from the lines and the figures by thread; the \
-             distributions come from the kernel's histograms and are complete",
-            loss.ring_full + loss.output_dropped
+            "{} requests to yield, or stops of the world, are missing from the chain's counts \
+             and distributions, which come from the records: trace fewer processes, or give a \
+             larger --ring-bytes",
+            loss.chain_lost
+        ));
+    }
+    // Those of the chain are among both.
+    let episodes = loss.ring_full.saturating_sub(loss.chain_lost) + loss.output_dropped;
+    if episodes > 0 {
+        lines.push(format!(
+            "{episodes} episodes are missing from the lines and the figures by thread; the \
+             distributions come from the kernel's histograms and are complete"
         ));
     }
     if loss.map_full > 0 {

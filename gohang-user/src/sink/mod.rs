@@ -3,6 +3,7 @@
 //! Everything here turns data into bytes or text and knows nothing of where
 //! they go; [`pipe`] is the one place that writes to stdout.
 
+mod chain_line;
 pub mod episode_text;
 pub mod explain_text;
 pub mod inspect_text;

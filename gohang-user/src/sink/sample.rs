@@ -133,7 +133,73 @@ pub(crate) fn process() -> Process {
                 (Cause::Running, 80, 900_000, 6_400),
             ]),
         }],
-        chain: None,
+        chain: Some(chain()),
+    }
+}
+
+/// Counts of `(name, count)`.
+fn counts(given: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    given
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), *count))
+        .collect()
+}
+
+/// Its chain.
+fn chain() -> Chain {
+    let parts = |throttled, running| {
+        counts(&[
+            ("throttled", throttled),
+            ("masked", 0),
+            ("blocked", 0),
+            ("runqueue", 0),
+            ("running", running),
+        ])
+    };
+    Chain {
+        requests: 97,
+        sent: 94,
+        delivered: 93,
+        yielded: 90,
+        askers: counts(&[("retake", 95), ("suspend", 2)]),
+        ends: counts(&[
+            ("already_pending", 2),
+            ("not_sent", 1),
+            ("superseded", 1),
+            ("unsafe_point", 3),
+            ("yielded_async", 90),
+        ]),
+        unexplained_sends: 1,
+        unexplained_yields: 0,
+        unsafe_points: counts(&[("assembly", 3)]),
+        links: Links {
+            late: distribution(&[(3_000_000, 75), (67_000_000, 20)]),
+            request_sent: distribution(&[(412, 94)]),
+            sent_delivered: distribution(&[(6_400, 92), (88_000_000, 1)]),
+            delivered_yielded: distribution(&[(3_000, 90)]),
+            yielded_running: distribution(&[(9_000, 90)]),
+            request_yielded: distribution(&[(10_000, 89), (88_000_000, 1)]),
+        },
+        late_causes: LateCauses {
+            throttled_ns: 1_252_000_000,
+            runqueue_ns: 156_500_000,
+            other_ns: 156_500_000,
+        },
+        stops: Stops {
+            count: 2,
+            stopping: distribution(&[(20_000, 1), (71_000_000, 1)]),
+            total: distribution(&[(50_000, 1), (71_100_000, 1)]),
+            last_ns: parts(70_000_000, 1_020_000),
+            longest: vec![LongStop {
+                begin_ns: 2_000_000_000,
+                stopping_ns: 71_000_000,
+                total_ns: Some(71_100_000),
+                tid: 1236,
+                last_tid: Some(1241),
+                last_goid: Some(18),
+                last_ns: parts(70_000_000, 1_000_000),
+            }],
+        },
     }
 }
 
@@ -156,6 +222,7 @@ pub(crate) fn idle() -> Process {
         running_ns: 0,
         interrupted: Vec::new(),
         threads: Vec::new(),
+        chain: None,
         ..process()
     }
 }
@@ -273,6 +340,9 @@ pub(crate) fn episode() -> Episode {
             function: Some("main.(*server).run".to_owned()),
             safe_point: Some(SafePoint::Safe),
         })),
+        handler: None,
+        handler_place: None,
+        sender_tid: None,
         process_directed: false,
         sender_pid: Some(1234),
         sent_ns: 5_000_000_000,

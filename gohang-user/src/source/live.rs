@@ -1,8 +1,10 @@
 //! The running kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -12,10 +14,12 @@ use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
 use super::signals::{self, SignalFacts};
-use super::{Item, Source, SourceError, Taken, pending};
+use super::{Item, Source, SourceError, Taken, pending, senders};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{FoundGo, Inspector, Places, PreemptionOff, preemption_off};
+use crate::golang::{
+    FileKey, FoundGo, Inspector, Places, PreemptionOff, ProbePoints, preemption_off,
+};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::ProcRoot;
@@ -53,6 +57,8 @@ pub struct Live {
     sweeps: Sweeps,
     swept: Instant,
     groups: Option<GroupHandles>,
+    /// What is probed of each program, none where that cannot be.
+    points: HashMap<FileKey, Option<Arc<ProbePoints>>>,
     recorder: Option<Recorder>,
 }
 
@@ -74,6 +80,9 @@ impl std::fmt::Debug for Ring {
 const HARVEST_EVERY: Duration = Duration::from_millis(500);
 /// How often processes are looked at again when a group selects them.
 const RESCAN_EVERY: Duration = Duration::from_secs(2);
+
+/// Most programs whose probe points are remembered.
+const MAX_POINTS: usize = 1024;
 
 /// How often it is looked whether much is kept of removed groups.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -117,6 +126,7 @@ impl Live {
             sweeps: Sweeps::default(),
             swept: Instant::now(),
             groups,
+            points: HashMap::new(),
             recorder: None,
         };
         live.scan()?;
@@ -165,11 +175,24 @@ impl Live {
     pub fn totals(&mut self, at: Moment) -> Result<Totals, ProbeError> {
         Ok(Totals {
             at,
-            snapshot: self.probe.snapshot()?,
+            snapshot: self.snapshot_now()?,
             counters: self.probe.counters()?,
             taken: self.taken,
+            go_hooks: self.probe.go_hooks(),
             ..Totals::default()
         })
+    }
+
+    fn snapshot_now(&mut self) -> Result<Snapshot, ProbeError> {
+        let mut snapshot = self.probe.snapshot()?;
+        // Of an id that was used again, the later process has it now.
+        let owners = snapshot.owners.keys().map(|(id, _)| *id);
+        let ids: BTreeSet<ProcessId> = owners.collect();
+        let now: BTreeMap<u32, ProcessId> = ids.into_iter().map(|id| (id.pid, id)).collect();
+        let now = now.into_values();
+        let traced = now.filter(|id| self.traced.contains(&id.pid));
+        snapshot.hits = self.probe.hits_of(traced)?;
+        Ok(snapshot)
     }
 
     /// Processes traced now.
@@ -260,6 +283,9 @@ impl Live {
         } else {
             self.places.forget(pid);
         }
+        if go.is_some_and(|go| go.library.is_none()) {
+            self.probe_go(pid)?;
+        }
         if let Some(Ok(offsets)) = go.map(|go| &go.program.offsets) {
             let offsets = GoOffsets {
                 goid: offsets.g_goid,
@@ -270,6 +296,43 @@ impl Live {
             self.probe.set_go(pid, &offsets)?;
         }
         Ok(())
+    }
+
+    /// Probes the functions of a process's Go program, if they can be.
+    fn probe_go(&mut self, pid: u32) -> Result<(), ProbeError> {
+        if !self.probe.probes_go() {
+            return Ok(());
+        }
+        let path = self.proc.pid_dir(pid).join("exe");
+        let Ok(meta) = std::fs::metadata(&path) else {
+            return Ok(());
+        };
+        let key = FileKey::of(&meta);
+        let points = match self.points.get(&key) {
+            Some(points) => points.clone(),
+            None => self.read_points(pid, key, &path),
+        };
+        let Some(points) = points else { return Ok(()) };
+        let auxv = self.proc.read_pid_file(pid, "auxv").unwrap_or_default();
+        let Some(runtime) = points.runtime(&auxv) else {
+            return Ok(());
+        };
+        self.probe.probe_go(pid, key, &path, &points, &runtime)
+    }
+
+    fn read_points(&mut self, pid: u32, key: FileKey, path: &Path) -> Option<Arc<ProbePoints>> {
+        let points = match ProbePoints::read(path) {
+            Ok(points) => Some(Arc::new(points)),
+            Err(error) => {
+                log::info!("process {pid}: its Go functions are not probed: {error}");
+                None
+            }
+        };
+        if self.points.len() >= MAX_POINTS {
+            self.points.clear();
+        }
+        self.points.insert(key, points.clone());
+        points
     }
 
     fn facts(
@@ -337,7 +400,7 @@ impl Live {
                 self.traced.remove(&pid);
                 self.places.forget(pid);
                 self.ended.push(record.id);
-                Ok(())
+                self.probe.unprobe_go(pid, true)
             }
             ProcessEvent::Fork | ProcessEvent::Exec => self.decide(record, into),
         }
@@ -388,6 +451,7 @@ impl Live {
         } else {
             self.traced.remove(&pid);
             self.places.forget(pid);
+            self.probe.unprobe_go(pid, true)?;
             self.probe.drop_process(pid)?;
             self.ended.push(record.id);
             into.push(Item::Foreign(record.id));
@@ -404,6 +468,11 @@ impl Live {
         let ended = std::mem::take(&mut self.ended);
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
         let mut snapshot = self.probe.snapshot()?;
+        snapshot.hits = self.probe.hits_of(ended.iter().copied())?;
+        // An id that a later process has already keeps what there is: it is that one's too.
+        let pids = ended.iter().map(|id| id.pid);
+        let pids = pids.filter(|pid| !self.traced.contains(pid)).collect();
+        self.probe.forget_go(&pids)?;
         snapshot.owners.retain(|(id, _), _| ended.contains(id));
         snapshot.spans.clear();
         self.probe.forget(&snapshot)?;
@@ -483,16 +552,18 @@ impl Source for Live {
                     true
                 }
                 // Else written before the decision that its process is foreign.
-                Event::Episode(episode) => {
-                    let pid = episode.process.pid;
-                    episode.place = episode.pc.and_then(|pc| self.places.at(pid, pc));
+                event => {
+                    let pid = event.process().pid;
+                    for (pc, place) in event.instructions() {
+                        *place = self.places.at(pid, pc);
+                    }
                     self.traced.contains(&pid)
                 }
             };
             self.record_items(&into[first..]);
             if let Some((recorder, raw)) = self.recorder.as_mut().zip(raw) {
                 recorder.group_of(&event, &mut self.enricher);
-                recorder.place_of(&event);
+                recorder.places_of(&mut event);
                 recorder.record(&raw, traced);
             }
             if traced {
@@ -508,6 +579,7 @@ impl Source for Live {
         let first = into.len();
         self.harvest(into)?;
         self.sweep(into)?;
+        self.probe.look_at_rates()?;
         self.record_items(&into[first..]);
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();
@@ -518,7 +590,7 @@ impl Source for Live {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, SourceError> {
-        Ok(self.probe.snapshot()?)
+        Ok(self.snapshot_now()?)
     }
 
     fn counters(&mut self) -> Result<Counters, SourceError> {
@@ -526,7 +598,12 @@ impl Source for Live {
     }
 
     fn pending(&mut self, now_ns: u64) -> Result<Vec<Episode>, SourceError> {
-        let pending = self.probe.pending()?;
+        let threads = self.probe.threads()?;
+        let senders = senders::uses(&threads, &self.traced, now_ns);
+        if !senders.is_empty() {
+            self.found.push(Item::Senders(senders));
+        }
+        let pending = self.probe.pending(threads)?;
         Ok(pending
             .iter()
             .filter(|pending| self.traced.contains(&pending.thread.tgid))

@@ -10,6 +10,7 @@ mod recorded;
 mod recorded_tests;
 pub mod recording;
 mod select;
+mod senders;
 mod signals;
 mod synthetic;
 
@@ -18,6 +19,7 @@ pub use facts::{Enricher, Facts, GroupFacts, monotonic_ns, now, same_start};
 pub use live::{Live, LiveOptions};
 pub use recorded::{Ending, Recorded};
 pub use select::Selection;
+pub use senders::SenderUse;
 pub use signals::{Dropped, SignalFacts};
 pub use synthetic::Synthetic;
 
@@ -77,6 +79,8 @@ pub enum Item {
     Found(Box<Facts>),
     /// A process that was let through provisionally is not traced after all.
     Foreign(crate::event::ProcessId),
+    /// How threads that send their process's signals got to run, as of now.
+    Senders(Vec<SenderUse>),
     /// Totals of processes that have ended and spans of groups that were removed; they
     /// will not come again.
     Ended(Box<Snapshot>),

@@ -159,10 +159,11 @@ impl<R: Read> Recorded<R> {
             Kind::Begin => Err("it begins a second time".to_owned()),
             Kind::Record | Kind::Untraced => {
                 let mut event = take(&mut self.taken, &mut self.latest_ns, payload);
-                if let Some(Event::Episode(episode)) = &mut event
-                    && let Some(pc) = episode.pc
-                {
-                    episode.place = self.places.get(&(episode.process, pc)).cloned();
+                if let Some(event) = &mut event {
+                    let process = event.process();
+                    for (pc, place) in event.instructions() {
+                        *place = self.places.get(&(process, pc)).cloned();
+                    }
                 }
                 into.extend(event.filter(|_| kind == Kind::Record).map(Item::Event));
                 Ok(false)
@@ -177,6 +178,10 @@ impl<R: Read> Recorded<R> {
             }),
             Kind::Ended => json::<EndedForm>(payload).map(|ended| {
                 into.push(Item::Ended(Box::new(ended.0)));
+                false
+            }),
+            Kind::Senders => json(payload).map(|senders| {
+                into.push(Item::Senders(senders));
                 false
             }),
             Kind::Group => json::<GroupForm>(payload).map(|group| {
@@ -230,11 +235,7 @@ fn take(taken: &mut Taken, latest_ns: &mut u64, raw: &[u8]) -> Option<Event> {
     match decode(raw) {
         Ok(event) => {
             taken.decoded += 1;
-            let at_ns = match &event {
-                Event::Episode(episode) => episode.end_ns,
-                Event::Process(record) => record.at_ns,
-            };
-            *latest_ns = at_ns.max(*latest_ns);
+            *latest_ns = event.at_ns().max(*latest_ns);
             Some(event)
         }
         Err(error) => {

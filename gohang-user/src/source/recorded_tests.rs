@@ -55,6 +55,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         owners: [((ID, 77), owner.clone())].into(),
         spans: [((77, 4), owner)].into(),
+        hits: [(ID, std::array::from_fn(|i| i as u64))].into(),
     }
 }
 
@@ -66,6 +67,9 @@ fn episode() -> Episode {
         goid: None,
         pc: Some(9),
         place: None,
+        handler: None,
+        handler_place: None,
+        sender_tid: None,
         process_directed: true,
         sender_pid: None,
         sent_ns: 2000,
@@ -132,6 +136,7 @@ fn totals() -> Totals {
             runs: 1,
             ns: 2,
         }],
+        go_hooks: Vec::new(),
         pending: vec![episode()],
         groups: Answers {
             processes: [(40, None), (41, Some(facts().group))].into(),
@@ -174,7 +179,7 @@ fn a_place_is_recorded_when_it_changes() {
     let mut recorder = Recorder::new(&begin());
     let told = [None, Some("main.a"), Some("main.a"), None, Some("main.b")];
     for function in told {
-        recorder.place_of(&named(function));
+        recorder.places_of(&mut named(function));
         recorder.record(&raw(), true);
     }
     let bytes = recorder.take();
@@ -198,9 +203,10 @@ fn recording() -> Vec<u8> {
     recorder.items(&[Item::Found(Box::new(facts()))]);
     let mut enricher = Enricher::new(ProcRoot::default());
     recorder.group_of(&event, &mut enricher);
-    let named = named(Some("main.\u{202e}"));
-    for event in [&event, &named, &named] {
-        recorder.place_of(event);
+    let mut named = named(Some("main.\u{202e}"));
+    recorder.places_of(&mut event.clone());
+    for _ in 0..2 {
+        recorder.places_of(&mut named);
     }
     recorder.record(&raw(), true);
     recorder.record(&raw(), false);

@@ -6,6 +6,8 @@ mod agreement_go;
 mod alerts;
 mod boots;
 mod causes;
+mod chain;
+mod chain_life;
 mod churn;
 mod components;
 mod cost;
@@ -48,6 +50,8 @@ pub fn all() -> Vec<Test> {
         counts::tests(),
         agreement::total(),
         names::tests(),
+        chain::tests(),
+        chain_life::tests(),
         components::tests(),
         causes::tests(),
         ladder::tests(),

@@ -2,10 +2,13 @@
 //
 //	stall spin SECONDS   goroutines that never yield, beside one that sleeps 1 ms at a time
 //	stall gc SECONDS     goroutines that allocate, so that the collector stops the world
+//	stall gosched SECONDS  one that yields without an end; prints its turns every half second
+//	stall sleep SECONDS  nothing
 //	stall short          both for about 50 ms
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"runtime"
@@ -15,8 +18,9 @@ import (
 )
 
 var (
-	spun atomic.Uint64
-	sink atomic.Pointer[node]
+	spun  atomic.Uint64
+	turns atomic.Uint64
+	sink  atomic.Pointer[node]
 )
 
 type node struct {
@@ -24,7 +28,33 @@ type node struct {
 	data [64]byte
 }
 
+// id returns the number of the goroutine that calls it, from the text of its stack.
+func id() string {
+	var text [64]byte
+	fields := bytes.Fields(text[:runtime.Stack(text[:], false)])
+	return string(fields[1])
+}
+
+// yield does nothing but give way.
+func yield() {
+	for {
+		runtime.Gosched()
+		turns.Add(1)
+	}
+}
+
+// printTurns tells how often yield has given way, twice a second.
+func printTurns(length time.Duration) {
+	for end := time.Now().Add(length); time.Now().Before(end); {
+		before := turns.Load()
+		time.Sleep(500 * time.Millisecond)
+		fmt.Println("turns", turns.Load()-before)
+	}
+}
+
 // spin has no call and no safe point of its own in its inner loop.
+//
+//go:noinline
 func spin() {
 	for {
 		x := uint64(1)
@@ -48,7 +78,7 @@ func allocate() {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: stall spin|gc SECONDS | stall short")
+		fmt.Fprintln(os.Stderr, "usage: stall spin|gc|gosched|sleep SECONDS | stall short")
 		os.Exit(2)
 	}
 	length := 50 * time.Millisecond
@@ -61,9 +91,25 @@ func main() {
 		length = time.Duration(seconds * float64(time.Second))
 	}
 	kind := os.Args[1]
+	if kind == "sleep" {
+		fmt.Println("ready")
+		time.Sleep(length)
+		return
+	}
+	if kind == "gosched" {
+		go yield()
+		fmt.Println("ready")
+		printTurns(length)
+		return
+	}
 	for i := 0; i < 4; i++ {
 		if kind != "gc" {
-			go spin()
+			ids := make(chan string)
+			go func() {
+				ids <- id()
+				spin()
+			}()
+			fmt.Println("spinner", <-ids)
 		}
 		if kind != "spin" {
 			go allocate()

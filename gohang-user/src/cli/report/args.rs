@@ -27,10 +27,20 @@ pub struct DisplayArgs {
     /// Report more signals a second than this, for each thread that gets any.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub storm_rate: u64,
+    /// Report goroutines that run on for longer than this after they were first
+    /// asked to yield.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "100ms")]
+    pub no_yield_limit: Duration,
+    /// Report stops of all goroutines that take longer than this.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "20ms")]
+    pub stop_limit: Duration,
+    /// Report when sysmon, which asks goroutines to yield, asks later than this.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30ms")]
+    pub late_limit: Duration,
     /// Exit with 1 if a process raised this alert, or has a figure beyond this
     /// limit (repeats): RULE, RULE:SEVERITY (that or worse), or METRIC>VALUE
     /// (also >=, <, <=), as `slow-delivery`, `delivery.p99>50ms`,
-    /// `stall.share>=20%`, `causes.masked.count>0`.
+    /// `stall.share>=20%`, `causes.masked.count>0`, `stop.stopping.max>20ms`.
     #[arg(long, value_name = "EXPR")]
     pub fail_on: Vec<Gate>,
     /// Write the report to a file instead of stdout.

@@ -80,6 +80,23 @@ impl Flow {
             Item::Found(facts) => {
                 self.tell(|book, wall| book.found(facts, wall));
             }
+            Item::Event(Event::Request(request)) => {
+                self.tell(|book, wall| book.request(request, wall));
+                if self.events {
+                    self.output.request(request);
+                }
+            }
+            Item::Event(Event::Stop(stop)) => {
+                self.tell(|book, wall| book.stop(stop, wall));
+                if self.events {
+                    self.output.stop(stop);
+                }
+            }
+            Item::Senders(senders) => {
+                for sender in senders {
+                    self.tell(|book, wall| book.sender(sender, wall));
+                }
+            }
             Item::Event(Event::Process(_)) | Item::Ended(_) => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
-use gohang::event::Episode;
+use gohang::event::{Episode, Request, Stop};
 use gohang::process::escape;
 use gohang::report::{Alert, Report};
 use gohang::sink::episode_text::episode_line;
@@ -26,8 +26,8 @@ pub struct Output {
     /// Waits for a slow reader instead of dropping.
     patient: bool,
     buffer: Vec<u8>,
-    /// Episodes in `buffer`.
-    episodes: u64,
+    /// Episodes, requests and stops in `buffer`.
+    records: u64,
     dropped: u64,
     /// Begin of the window, for episodes as text.
     start_ns: u64,
@@ -79,7 +79,7 @@ impl Output {
             writer: Some(writer),
             patient,
             buffer: Vec::new(),
-            episodes: 0,
+            records: 0,
             dropped: 0,
             start_ns: 0,
             before: None,
@@ -92,7 +92,7 @@ impl Output {
         self.start_ns = start_ns;
     }
 
-    /// Episodes that could not be written.
+    /// Episodes, requests and stops that could not be written.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -113,9 +113,30 @@ impl Output {
             }
             Form::Json => return,
         }
-        self.episodes += 1;
+        self.line();
+    }
+
+    /// A record's line stands in the buffer.
+    fn line(&mut self) {
+        self.records += 1;
         if self.buffer.len() >= CHUNK {
             self.flush();
+        }
+    }
+
+    /// A request to yield: a line of JSON, nothing as text.
+    pub fn request(&mut self, request: &Request) {
+        if self.form == Form::Jsonl {
+            jsonl::write_request(&mut self.buffer, request);
+            self.line();
+        }
+    }
+
+    /// A stop of the world: a line of JSON, nothing as text.
+    pub fn stop(&mut self, stop: &Stop) {
+        if self.form == Form::Jsonl {
+            jsonl::write_stop(&mut self.buffer, stop);
+            self.line();
         }
     }
 
@@ -163,7 +184,7 @@ impl Output {
         if self.buffer.is_empty() {
             return;
         }
-        let episodes = std::mem::take(&mut self.episodes);
+        let episodes = std::mem::take(&mut self.records);
         let chunk = std::mem::take(&mut self.buffer);
         let sent = match &self.writer {
             Some(writer) if self.patient => writer.insist(chunk),

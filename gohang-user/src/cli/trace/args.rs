@@ -62,6 +62,9 @@ pub struct TuningArgs {
     /// What "throttled" rests on; without it, the most exact that this kernel can do.
     #[arg(long, value_name = "STEP", value_parser = throttle_source)]
     pub throttle_source: Option<Precision>,
+    /// Probe no functions of Go programs: only what the kernel sees is told.
+    #[arg(long)]
+    pub no_uprobes: bool,
     /// Do without the hooks on the quota of run queues.
     #[arg(long, hide = true)]
     pub no_queue_hooks: bool,

@@ -20,7 +20,8 @@ pub(super) use self::plan::selection;
 use self::session::Session;
 use super::{Exit, Failure};
 
-/// What remains after start: reading maps and other processes' files.
+/// What remains after start: reading maps and other processes' files. Where programs that
+/// start later are to be probed, the kernel asks for CAP_SYS_ADMIN too.
 const KEPT: [Capability; 4] = [
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,
@@ -52,7 +53,11 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
             "every given process has ended before tracing began"
         )));
     }
-    privilege::keep_only(&KEPT).map_err(Failure::unable)?;
+    let mut kept = KEPT.to_vec();
+    if plan.selection.is_open() && live.probe().probes_go() {
+        kept.push(Capability::CAP_SYS_ADMIN);
+    }
+    privilege::keep_only(&kept).map_err(Failure::unable)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -85,7 +85,7 @@ pub(super) fn causes(causes: &BTreeMap<String, CauseShare>, options: &TextOption
 }
 
 /// A cause as in every output, with what it means.
-fn cause_words(name: &str) -> String {
+pub(super) fn cause_words(name: &str) -> String {
     let meaning = match name {
         "throttled" => "out of quota",
         "masked" => "SIGURG blocked",

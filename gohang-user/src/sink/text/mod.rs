@@ -3,6 +3,7 @@
 mod alerts;
 mod block;
 mod cgroups;
+mod chain;
 mod headline;
 mod histogram;
 pub mod layout;

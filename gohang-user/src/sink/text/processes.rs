@@ -1,6 +1,7 @@
 //! A block a process: headline, deliveries, causes, stalls.
 
 use super::block;
+use super::chain;
 use super::layout::{Align, Table, wrap};
 use super::{By, TextOptions, headline};
 use crate::golang::SafePoint;
@@ -42,6 +43,7 @@ fn process_block(report: &Report, process: &Process, options: &TextOptions) -> V
     lines.extend(block::delivery(&process.delivery, options));
     lines.extend(block::causes(&process.causes, options));
     lines.extend(interrupted(process, options));
+    lines.extend(chain::lines(process, options));
     if options.by == By::Thread {
         lines.extend(threads(process, options));
     }

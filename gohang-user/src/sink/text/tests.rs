@@ -29,6 +29,23 @@ server (pid 1234) in /team/a
   running (on a CPU)                 80   86 %       900 us    1 %   6.4 us
   interrupted most often: main.(*server).run, 62 of 93 signals (67 %), 2 of them where none can
     preempt it (a sequence that the compiler marked as not to be cut)
+  asked to yield 97 times (sysmon 95, GC scans a stack 2): 94 signals sent, 93 reached the runtime,
+    90 made a goroutine yield
+  step                              times  median     p99  longest
+  slice over -> request (at least)     95  3.2 ms   67 ms    67 ms
+  request -> sent                      94  412 ns  412 ns   412 ns
+  sent -> delivered                    93  6.9 us   88 ms    88 ms
+  delivered -> yielded                 90  3.0 us  3.0 us   3.0 us
+  yielded -> running again             90  9.0 us  9.0 us   9.0 us
+  first request -> yielded             90   11 us   88 ms    88 ms
+  slice over -> request (at least): throttled 80 %, runqueue 10 %, sysmon asleep 10 %
+  sent -> delivered: throttled 98 %, runqueue 1 %, running 1 %
+  what came of them: yielded async 90, unsafe point 3, already pending 2, not sent 1, superseded 1
+    (unsafe points: assembly 3); unexplained: 1 requests without a signal (1 %), 0 deliveries
+    without a yield (0 %)
+  world stopped 2 times; until all had stopped: median 21 us, p99 71 ms, longest 71 ms; until they
+    ran again: median 51 us, p99 71 ms, longest 71 ms; last to stop in the longest: thread 1241
+    (goroutine 18): throttled (out of quota) 70 ms, running (on a CPU) 1.0 ms
   out of quota: 81 stalls, 6.34 s in all, p99 96 ms, longest 96 ms
     524 us -  1.0 ms   2  ##
                  ...

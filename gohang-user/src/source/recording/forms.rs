@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use gohang_common::counter::Counter;
 use gohang_common::hist;
 use gohang_common::map::{Moments, OUTCOMES, Summary, series};
+use gohang_common::runtime::Hits;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -121,6 +122,9 @@ pub mod snapshot {
         owners: Vec<(ProcessId, u64, OwnerForm)>,
         /// Group, group whose limit it was, totals.
         spans: Vec<(u64, u64, OwnerForm)>,
+        /// Process, entries of functions of its Go runtime.
+        #[serde(default)]
+        hits: Vec<(ProcessId, Hits)>,
     }
 
     pub fn serialize<S: Serializer>(snapshot: &Snapshot, to: S) -> Result<S::Ok, S::Error> {
@@ -133,6 +137,11 @@ pub mod snapshot {
                 .spans
                 .iter()
                 .map(|((group, limit), owner)| (*group, *limit, owner.into()))
+                .collect(),
+            hits: snapshot
+                .hits
+                .iter()
+                .map(|(id, hits)| (*id, *hits))
                 .collect(),
         }
         .serialize(to)
@@ -150,7 +159,11 @@ pub mod snapshot {
             let owner = form.try_into().map_err(D::Error::custom)?;
             spans.insert((group, limit), owner);
         }
-        Ok(Snapshot { owners, spans })
+        Ok(Snapshot {
+            owners,
+            spans,
+            hits: form.hits.into_iter().collect(),
+        })
     }
 }
 

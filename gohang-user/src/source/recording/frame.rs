@@ -50,11 +50,13 @@ pub enum Kind {
     End = 10,
     /// What lies at an instruction of a process, before the first record that tells of it.
     Place = 11,
+    /// How threads that send signals got to run ([`super::super::SenderUse`]).
+    Senders = 12,
 }
 
 impl Kind {
     /// Every kind, in the order of its number, from 1.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Begin,
         Self::Record,
         Self::Untraced,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Totals,
         Self::End,
         Self::Place,
+        Self::Senders,
     ];
 
     /// The kind with this number, if there is one.
@@ -231,7 +234,7 @@ mod tests {
             assert_eq!(Kind::from_u8(kind as u8), Some(kind));
         }
         assert_eq!(Kind::from_u8(0), None);
-        assert_eq!(Kind::from_u8(12), None);
+        assert_eq!(Kind::from_u8(13), None);
     }
 
     #[test]

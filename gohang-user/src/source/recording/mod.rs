@@ -98,6 +98,9 @@ pub struct Totals {
     pub machine: Option<Machine>,
     /// Cost of the kernel programs.
     pub costs: Vec<ProgramCost>,
+    /// The probes in Go programs.
+    #[serde(default)]
+    pub go_hooks: Vec<Hook>,
     /// Episodes pending at the end.
     pub pending: Vec<Episode>,
     /// What was asked of control groups and senders for the report.

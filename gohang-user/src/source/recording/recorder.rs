@@ -60,29 +60,29 @@ impl Recorder {
         }
     }
 
-    /// What an episode interrupted, unless the same was recorded of that instruction
-    /// before.
-    pub(in super::super) fn place_of(&mut self, event: &Event) {
-        let Event::Episode(episode) = event else {
-            return;
-        };
-        let Some(pc) = episode.pc else {
-            return;
-        };
-        let key = (episode.process, pc);
-        if self.places.get(&key) == Some(&episode.place) {
-            return;
+    /// What lies at the instructions that an event names, unless the same was recorded of
+    /// them before.
+    pub(in super::super) fn places_of(&mut self, event: &mut Event) {
+        let process = event.process();
+        let mut new = Vec::new();
+        for (pc, place) in event.instructions() {
+            let key = (process, pc);
+            if self.places.get(&key) == Some(place) {
+                continue;
+            }
+            if self.places.len() >= MAX_PLACES {
+                self.places.clear();
+            }
+            self.places.insert(key, place.clone());
+            new.push(PlaceForm {
+                process,
+                pc,
+                place: place.as_deref().cloned(),
+            });
         }
-        if self.places.len() >= MAX_PLACES {
-            self.places.clear();
+        for form in new {
+            self.json(Kind::Place, &form);
         }
-        self.places.insert(key, episode.place.clone());
-        let form = PlaceForm {
-            process: episode.process,
-            pc,
-            place: episode.place.as_deref().cloned(),
-        };
-        self.json(Kind::Place, &form);
     }
 
     /// Everything but events, which are kept as their records.
@@ -92,6 +92,7 @@ impl Recorder {
                 Item::Event(_) => {}
                 Item::Found(facts) => self.json(Kind::Found, facts),
                 Item::Foreign(id) => self.json(Kind::Foreign, id),
+                Item::Senders(senders) => self.json(Kind::Senders, senders),
                 Item::Ended(snapshot) => {
                     self.json(Kind::Ended, &EndedForm(snapshot.as_ref().clone()));
                 }

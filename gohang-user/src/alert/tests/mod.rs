@@ -16,6 +16,9 @@ fn episode(outcome: Outcome, parts: Sums) -> Episode {
         goid: Some(3),
         pc: None,
         place: None,
+        handler: None,
+        handler_place: None,
+        sender_tid: None,
         process_directed: false,
         sender_pid: Some(7),
         sent_ns: 1000,
@@ -402,3 +405,6 @@ fn a_storm_ends_with_its_process_or_is_nobody_s() {
     book.forget(id);
     assert_eq!(ended(book), []);
 }
+
+mod chain;
+mod unsafe_loop;

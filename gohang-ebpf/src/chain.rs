@@ -1,0 +1,471 @@
+//! Requests that a goroutine yield, step by step: one record each, at its end.
+//!
+//! A request is of a thread and the slice of the P that it runs (`p.schedtick`). Up to the
+//! send the asking side writes it; behind it, the thread's own side: the runtime sends a
+//! thread one signal at a time (`m.signalPending`).
+
+use aya_ebpf::helpers::bpf_get_current_task;
+use gohang_common::chain::{Asker, RequestEnd};
+use gohang_common::record::{
+    Header, Kind, REQUEST_CARRIED, REQUEST_GOID, REQUEST_LATE, REQUEST_SENT_AGAIN, Request,
+};
+use gohang_common::runtime::{
+    Chain, GoRuntime, GoroutineKey, ThreadKey, UNKNOWN_OFFSET, caller, hit,
+};
+use gohang_common::thread::reload;
+
+use crate::emit;
+use crate::go::{Entry, count};
+use crate::kernel::{namespace_tid, offset, probe, probe_user};
+use crate::maps::{CHAINS, NEW_CHAIN, YIELDED};
+use crate::threads::find;
+
+/// `forcePreemptNS` (runtime/proc.go, 1.14 to 1.27).
+const SLICE_NS: u64 = 10_000_000;
+/// `_Gsyscall` and `_Gscan` (runtime/runtime2.go, 1.14 to 1.27).
+const SYSCALL: u32 = 3;
+const SCAN: u32 = 0x1000;
+/// A request that repeats itself without an answer is told this often, ns.
+const TELL_EVERY_NS: u64 = 100_000_000;
+
+/// Who calls the function that is entered: by its return address, and for `preemptall` by
+/// that one's own, which lies behind the saved frame pointer.
+#[inline(always)]
+fn asker(entry: &Entry) -> Asker {
+    let callers = &entry.runtime.callers;
+    let to = probe_user::<u64>(entry.rsp, 0).unwrap_or(0);
+    if callers[caller::RETAKE].is_returned_to_at(to) {
+        return Asker::Retake;
+    }
+    if callers[caller::ENLIST_WORKER].is_returned_to_at(to) {
+        return Asker::EnlistWorker;
+    }
+    if callers[caller::SUSPEND_G].is_returned_to_at(to) {
+        return Asker::Suspend;
+    }
+    if !callers[caller::PREEMPTALL].is_returned_to_at(to) {
+        return Asker::Other;
+    }
+    let above = probe_user::<u64>(entry.rbp, 8).unwrap_or(0);
+    if callers[caller::STOP_THE_WORLD].is_returned_to_at(above) {
+        Asker::StopTheWorld
+    } else if callers[caller::FOR_EACH_P].is_returned_to_at(above) {
+        Asker::ForEachP
+    } else if callers[caller::FREEZE].is_returned_to_at(above) {
+        Asker::Freeze
+    } else {
+        Asker::Other
+    }
+}
+
+/// What a request is about.
+struct Slice {
+    key: ThreadKey,
+    p: u64,
+    tick: u32,
+    goid: u64,
+    goid_known: bool,
+}
+
+/// The slice of a P on a thread, if a goroutine runs there.
+#[inline(always)]
+fn slice(runtime: &GoRuntime, tgid: u32, m: u64, p: u64) -> Option<Slice> {
+    let procid = probe_user::<u64>(m, runtime.m_procid)?;
+    let g = probe_user::<u64>(m, runtime.m_curg)?;
+    if g == 0 || procid == 0 || procid > u64::from(u32::MAX) {
+        return None;
+    }
+    // Whoever asks need not ask itself (preemptone, proc.go).
+    // SAFETY: a helper without preconditions.
+    if namespace_tid(unsafe { bpf_get_current_task() }) == Some(procid as u32) {
+        return None;
+    }
+    // From 1.26 on, the P of a goroutine in a system call is not asked.
+    if runtime.g_status != UNKNOWN_OFFSET
+        && probe_user::<u32>(g, runtime.g_status).unwrap_or(0) & !SCAN == SYSCALL
+    {
+        return None;
+    }
+    let goid = probe_user::<u64>(g, runtime.g_goid);
+    // The goroutine's own thread must be that thread.
+    let goid_known = goid.is_some() && probe_user::<u64>(g, runtime.g_m) == Some(m);
+    Some(Slice {
+        key: ThreadKey {
+            tgid,
+            tid: procid as u32,
+        },
+        p,
+        tick: probe_user::<u32>(p, runtime.p_schedtick).unwrap_or(0),
+        goid: goid.unwrap_or(0),
+        goid_known,
+    })
+}
+
+/// The state of a thread's requests, made if need be.
+#[inline(always)]
+fn chain_of(key: ThreadKey) -> Option<&'static mut Chain> {
+    if let Some(found) = CHAINS.get_ptr_mut(key) {
+        // SAFETY: map values stay valid while the program runs.
+        return Some(unsafe { &mut *found });
+    }
+    let new = NEW_CHAIN.get_ptr_mut(0)?;
+    // SAFETY: this CPU's value, written here only and never changed.
+    let _ = CHAINS.insert(key, unsafe { &*new }, 1);
+    let found = CHAINS.get_ptr_mut(key);
+    if found.is_none() {
+        emit::chain_lost();
+    }
+    // SAFETY: as above.
+    found.map(|found| unsafe { &mut *found })
+}
+
+/// The state of the current thread's requests, if there is any.
+#[inline(always)]
+fn own(entry: &Entry) -> Option<&'static mut Chain> {
+    // SAFETY: a helper without preconditions.
+    let tid = namespace_tid(unsafe { bpf_get_current_task() })?;
+    let key = ThreadKey {
+        tgid: entry.tgid,
+        tid,
+    };
+    // SAFETY: as above.
+    CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found })
+}
+
+/// A thread of the process ends, and its request with it.
+#[inline(always)]
+pub fn thread_ends(tgid: u32, task: u64, now: u64) {
+    let Some(tid) = namespace_tid(task) else {
+        return;
+    };
+    let key = ThreadKey { tgid, tid };
+    // SAFETY: as above.
+    let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found }) else {
+        return;
+    };
+    if chain.request.first_ns != 0 {
+        close(chain, RequestEnd::Exited, now);
+    }
+    let _ = CHAINS.remove(key);
+}
+
+/// Sends what is known of an open request and closes it.
+#[inline(always)]
+fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
+    chain.request.end = end as u8;
+    chain.request.end_ns = now;
+    let sent_ns = reload(&chain.request.sent_ns);
+    emit::chain(&chain.request);
+    chain.request.first_ns = 0;
+    if sent_ns == 0 && reload(&chain.request.sent_ns) != 0 {
+        // Whoever asked sent it meanwhile.
+        count(chain.request.tgid, hit::SENT_LATE);
+    }
+}
+
+/// The end that an open request has if nothing more comes of it. What was delivered
+/// has its own already.
+#[inline(always)]
+fn end_so_far(chain: &Chain, same_slice: bool) -> RequestEnd {
+    let request = &chain.request;
+    if request.delivered_ns != 0 {
+        return match request.end {
+            end if end == RequestEnd::WrongGoroutine as u8 => RequestEnd::WrongGoroutine,
+            end if end == RequestEnd::ThreadState as u8 => RequestEnd::ThreadState,
+            end if end == RequestEnd::UnsafePoint as u8 => RequestEnd::UnsafePoint,
+            end if end == RequestEnd::YieldedAsync as u8 => RequestEnd::YieldedAsync,
+            _ => RequestEnd::NotWanted,
+        };
+    }
+    if same_slice {
+        if request.sent_ns != 0 || request.end == RequestEnd::AlreadyPending as u8 {
+            RequestEnd::AlreadyPending
+        } else {
+            RequestEnd::NotSent
+        }
+    } else if request.sent_ns != 0 {
+        RequestEnd::Superseded
+    } else {
+        RequestEnd::YieldedCooperatively
+    }
+}
+
+/// Opens a request, or adds to the open one. Whether it is a new one.
+#[inline(always)]
+fn open(entry: &Entry, slice: &Slice, asker: Asker, pending: bool) -> Option<&'static mut Chain> {
+    let chain = chain_of(slice.key)?;
+    let mut first_ns = entry.now;
+    if chain.request.first_ns != 0 {
+        let same = chain.p == slice.p && chain.tick == slice.tick;
+        let delivered = chain.request.delivered_ns != 0;
+        if same && !delivered && entry.now < chain.request.requested_ns + TELL_EVERY_NS {
+            chain.request.repeats = chain.request.repeats.wrapping_add(1);
+            count(entry.tgid, hit::REPEATED);
+            return Some(chain);
+        }
+        if same {
+            first_ns = chain.request.first_ns;
+        }
+        let sent_ns = chain.request.sent_ns;
+        close(chain, end_so_far(chain, same), entry.now);
+        if same && !delivered {
+            // The signal is still on its way.
+            begin(entry, chain, slice, asker, first_ns);
+            chain.request.sent_ns = sent_ns;
+            if sent_ns != 0 {
+                chain.request.flags |= REQUEST_CARRIED;
+                chain.request.end = RequestEnd::AlreadyPending as u8;
+            } else {
+                chain.request.end = RequestEnd::NotSent as u8;
+            }
+            return Some(chain);
+        }
+    }
+    begin(entry, chain, slice, asker, first_ns);
+    chain.request.end = if pending {
+        RequestEnd::AlreadyPending as u8
+    } else {
+        RequestEnd::NotSent as u8
+    };
+    Some(chain)
+}
+
+/// Start time of a task's process, CLOCK_MONOTONIC ns.
+#[inline(always)]
+pub fn process_start(task: u64) -> u64 {
+    let leader = probe::<u64>(task, offset!(task_group_leader)).unwrap_or(0);
+    probe::<u64>(leader, offset!(task_start_time)).unwrap_or(0)
+}
+
+/// A member of a structure, 0 where its offset is not known or it cannot be read.
+#[inline(always)]
+fn member<T: Copy + Default>(address: u64, offset: u32) -> T {
+    if offset == UNKNOWN_OFFSET {
+        return T::default();
+    }
+    probe_user::<T>(address, offset).unwrap_or_default()
+}
+
+#[inline(always)]
+fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, first_ns: u64) {
+    // SAFETY: a helper without preconditions.
+    let current = unsafe { bpf_get_current_task() };
+    let waits = find(current).map(|thread| &thread.waits);
+    let late = if asker as u8 == Asker::Retake as u8 {
+        lateness(entry, slice)
+    } else {
+        None
+    };
+    chain.p = slice.p;
+    chain.tick = slice.tick;
+    chain.injected = 0;
+    let tid = chain.request.tid;
+    chain.request = Request {
+        header: Header::new(Kind::Request, size_of::<Request>()),
+        process_start_ns: process_start(current),
+        first_ns,
+        requested_ns: entry.now,
+        goid: slice.goid,
+        late_ns: late.unwrap_or(0),
+        sender_throttled_ns: waits.map_or(0, |waits| waits.woken_stall_ns),
+        sender_runqueue_ns: waits.map_or(0, |waits| waits.woken_runqueue_ns),
+        tgid: entry.tgid,
+        tid,
+        sender_tid: entry.tid,
+        asker: asker as u8,
+        flags: if slice.goid_known { REQUEST_GOID } else { 0 }
+            | if late.is_some() { REQUEST_LATE } else { 0 },
+        ..Request::default()
+    };
+    if chain.request.tid == 0 && namespace_tid(current) == Some(entry.tid) {
+        // The process lives in the root PID namespace: ids are the same.
+        chain.request.tid = slice.key.tid;
+    }
+}
+
+/// How long the slice has been over for, by sysmon's own clock: since it first saw it.
+#[inline(always)]
+fn lateness(entry: &Entry, slice: &Slice) -> Option<u64> {
+    let runtime = entry.runtime;
+    let tick = probe_user::<u32>(slice.p, runtime.p_sysmon_tick)?;
+    let when = probe_user::<u64>(slice.p, runtime.p_sysmon_when)?;
+    if tick != slice.tick || when == 0 {
+        return None;
+    }
+    entry.now.checked_sub(when)?.checked_sub(SLICE_NS)
+}
+
+/// Entry of `preemptone(p)`.
+#[inline(always)]
+pub fn requested(entry: &Entry) {
+    let runtime = entry.runtime;
+    let p = entry.rax;
+    let m = probe_user::<u64>(p, runtime.p_m).unwrap_or(0);
+    let found = if m == 0 {
+        None
+    } else {
+        slice(runtime, entry.tgid, m, p)
+    };
+    let Some(found) = found else {
+        count(entry.tgid, hit::NOT_RUNNING);
+        return;
+    };
+    let pending = member::<u32>(m, runtime.m_signal_pending) != 0;
+    open(entry, &found, asker(entry), pending);
+}
+
+/// Entry of `signalM(m, SIGURG)`.
+#[inline(always)]
+pub fn sent(entry: &Entry) {
+    let runtime = entry.runtime;
+    let m = entry.rax;
+    let p = probe_user::<u64>(m, runtime.m_p).unwrap_or(0);
+    let asker = asker(entry);
+    if asker as u8 == Asker::Suspend as u8 {
+        if let Some(found) = slice(runtime, entry.tgid, m, p) {
+            if let Some(chain) = open(entry, &found, asker, false) {
+                send(entry, chain);
+            }
+        } else {
+            count(entry.tgid, hit::SENT_UNASKED);
+        }
+        return;
+    }
+    let Some(procid) = probe_user::<u64>(m, runtime.m_procid) else {
+        return;
+    };
+    let key = ThreadKey {
+        tgid: entry.tgid,
+        tid: procid as u32,
+    };
+    // SAFETY: map values stay valid while the program runs.
+    if let Some(chain) = CHAINS.get_ptr_mut(key).map(|found| unsafe { &mut *found }) {
+        send(entry, chain);
+    } else {
+        count(entry.tgid, hit::SENT_UNASKED);
+    }
+}
+
+#[inline(always)]
+fn send(entry: &Entry, chain: &mut Chain) {
+    chain.in_flight = 1;
+    if chain.request.first_ns == 0 {
+        // The goroutine has yielded since it was asked.
+        count(entry.tgid, hit::SENT_LATE);
+        return;
+    }
+    if chain.request.sent_ns != 0 {
+        chain.request.flags |= REQUEST_SENT_AGAIN;
+        count(entry.tgid, hit::SENT_AGAIN);
+        return;
+    }
+    chain.request.sent_ns = entry.now;
+    chain.request.end = RequestEnd::AlreadyPending as u8;
+}
+
+/// Entry of `doSigPreempt(g, ...)`.
+#[inline(always)]
+pub fn handled(entry: &Entry) {
+    let Some(chain) = own(entry) else {
+        count(entry.tgid, hit::UNASKED);
+        return;
+    };
+    let in_flight = chain.in_flight != 0;
+    chain.in_flight = 0;
+    if chain.request.first_ns != 0 && (chain.request.sent_ns != 0 || in_flight) {
+        if chain.request.delivered_ns != 0 {
+            count(entry.tgid, hit::DELIVERED_AGAIN);
+        }
+        chain.request.tid = entry.tid;
+        chain.request.delivered_ns = entry.now;
+        chain.request.end = RequestEnd::NotWanted as u8;
+    } else if in_flight {
+        // Its request has ended: the goroutine had yielded by itself.
+        count(entry.tgid, hit::LATE);
+    } else {
+        count(entry.tgid, hit::UNASKED);
+    }
+}
+
+/// Entry of `isAsyncSafePoint(g, pc, ...)`.
+#[inline(always)]
+pub fn checked(entry: &Entry) {
+    let Some(chain) = own(entry) else { return };
+    if chain.request.first_ns == 0 || chain.request.delivered_ns == 0 {
+        return;
+    }
+    chain.request.pc = entry.rbx;
+    let runtime = entry.runtime;
+    let m = probe_user::<u64>(entry.rax, runtime.g_m).unwrap_or(0);
+    let end = if probe_user::<u64>(m, runtime.m_curg) != Some(entry.rax) {
+        RequestEnd::WrongGoroutine
+    } else if member::<u32>(m, runtime.m_locks) != 0
+        || member::<u32>(m, runtime.m_mallocing) != 0
+        || member::<u64>(m, runtime.m_preemptoff_len) != 0
+    {
+        RequestEnd::ThreadState
+    } else {
+        RequestEnd::UnsafePoint
+    };
+    chain.request.end = end as u8;
+}
+
+/// Entry of `asyncPreempt`.
+#[inline(always)]
+pub fn injected(entry: &Entry) {
+    if let Some(chain) = own(entry)
+        && chain.request.first_ns != 0
+    {
+        chain.injected = 1;
+        chain.request.end = RequestEnd::YieldedAsync as u8;
+    }
+}
+
+/// Entry of `goschedImpl(g, ...)` or `preemptPark(g)`.
+#[inline(always)]
+pub fn yielded(entry: &Entry) {
+    let Some(chain) = own(entry) else { return };
+    if chain.request.first_ns == 0 {
+        return;
+    }
+    chain.request.tid = entry.tid;
+    chain.request.yielded_ns = entry.now;
+    chain.last_yield_ns = entry.now;
+    chain.last_goid = probe_user::<u64>(entry.rax, entry.runtime.g_goid).unwrap_or(0);
+    if chain.injected == 0 {
+        close(chain, RequestEnd::YieldedCooperatively, entry.now);
+        return;
+    }
+    chain.request.end = RequestEnd::YieldedAsync as u8;
+    chain.request.end_ns = entry.now;
+    let key = GoroutineKey {
+        g: entry.rax,
+        tgid: entry.tgid,
+        pad: 0,
+    };
+    // Told when it runs again; where that cannot be kept, now.
+    if YIELDED.insert(key, &chain.request, 0).is_err() {
+        emit::chain(&chain.request);
+    }
+    chain.request.first_ns = 0;
+}
+
+/// Back in `asyncPreempt`: the goroutine runs again.
+#[inline(always)]
+pub fn resumed(entry: &Entry) {
+    let key = GoroutineKey {
+        g: entry.r14,
+        tgid: entry.tgid,
+        pad: 0,
+    };
+    let Some(request) = YIELDED.get_ptr_mut(key) else {
+        return;
+    };
+    // SAFETY: map values stay valid while the program runs; a goroutine runs on one
+    // thread at a time.
+    let request = unsafe { &mut *request };
+    request.resumed_ns = entry.now;
+    request.end_ns = entry.now;
+    emit::chain(request);
+    let _ = YIELDED.remove(key);
+}

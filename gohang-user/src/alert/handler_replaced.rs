@@ -1,0 +1,148 @@
+//! `handler-replaced`: SIGURG goes to a handler that is not the Go runtime's.
+
+use std::collections::BTreeMap;
+
+use gohang_common::chain::RequestEnd;
+use serde_json::json;
+
+use super::{Explanation, Finding, Rule, Scope, Thresholds};
+use crate::event::{Episode, ProcessId, Request};
+use crate::golang::SafePoint;
+use crate::report::Severity;
+
+/// Fewest signals to such a handler: at its start, a program may have another for a moment.
+const MIN_SIGNALS: u64 = 3;
+/// Most processes that are kept.
+const MAX_PROCESSES: usize = 16_384;
+
+#[derive(Debug, Default)]
+pub(super) struct HandlerReplaced(BTreeMap<ProcessId, Seen>);
+
+/// Signals of one process by where they went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// In a row, to a handler that is not Go's.
+    foreign: u64,
+    since_ns: u64,
+    /// Requests whose signal was delivered, but not to the runtime's code.
+    missed: u64,
+    /// Requests whose signal reached it, since the first to a handler that is not Go's:
+    /// that one passes them on.
+    reached: u64,
+}
+
+impl Seen {
+    fn judge(&self) -> Option<Finding> {
+        if self.foreign.max(self.missed) < MIN_SIGNALS || self.reached > 0 {
+            return None;
+        }
+        let signals = self.foreign.max(self.missed);
+        let evidence = [
+            ("signals", json!(signals)),
+            ("missed_requests", json!(self.missed)),
+        ];
+        let (severity, headline) = if self.missed > 0 {
+            (
+                Severity::Critical,
+                format!(
+                    "preemption signals do not reach the Go runtime: another handler for SIGURG took {signals} of them"
+                ),
+            )
+        } else {
+            (
+                Severity::Warning,
+                format!(
+                    "{signals} preemption signals went to a handler that is not the Go runtime's"
+                ),
+            )
+        };
+        Some(Finding {
+            severity,
+            headline,
+            evidence: evidence
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            advice: "find the C code that installs a handler for SIGURG (sigaction, signal), and leave SIGURG to Go or call the handler that was there before, on the alternate stack (SA_ONSTACK)",
+            since_ns: Some(self.since_ns),
+            weight: u64::from(self.missed > 0) << 32 | signals.min(u64::from(u32::MAX)),
+        })
+    }
+}
+
+impl HandlerReplaced {
+    fn seen(&mut self, process: ProcessId) -> Option<&mut Seen> {
+        if self.0.len() >= MAX_PROCESSES && !self.0.contains_key(&process) {
+            return None;
+        }
+        Some(self.0.entry(process).or_default())
+    }
+}
+
+impl Rule for HandlerReplaced {
+    fn name(&self) -> &'static str {
+        "handler-replaced"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "SIGURG goes to a handler that is not the Go runtime's",
+            meaning: "Code that is not Go's, in a library or in the program that a Go library is loaded into, has installed a handler for SIGURG. Unless that one calls the runtime's, goroutines are never preempted by signals: those that run without a call cannot be stopped.",
+            detection: "the handler that the kernel calls, at each delivery: its address lies outside of Go's code, 3 times in a row or more. With probes in the runtime it is seen whether the runtime's handler runs all the same (then there is no alert), and signals that did not reach it count, wherever they went",
+            severity: "warning; critical where it is seen that the runtime's handler does not run",
+            limits: &[],
+            advice: "leave SIGURG to Go, or call the handler that was there before. Handlers of a program with Go code need SA_ONSTACK.",
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Process
+    }
+
+    fn look(&mut self, episode: &Episode, _limits: &Thresholds) -> Option<Finding> {
+        if !episode.outcome.is_delivered() {
+            return None;
+        }
+        let class = episode.handler_place.as_deref()?.safe_point?;
+        if class != SafePoint::NotGo {
+            // It is Go's (again).
+            self.0.remove(&episode.process);
+            return None;
+        }
+        let seen = self.seen(episode.process)?;
+        if seen.foreign == 0 && seen.missed == 0 {
+            seen.since_ns = episode.end_ns;
+        }
+        seen.foreign += 1;
+        seen.judge()
+    }
+
+    fn request(&mut self, request: &Request, _limits: &Thresholds) -> Option<Finding> {
+        let reached = request.delivered_ns.is_some() && request.end != RequestEnd::NoHandler;
+        if request.end == RequestEnd::NoHandler {
+            let seen = self.seen(request.process)?;
+            if seen.foreign == 0 && seen.missed == 0 {
+                seen.since_ns = request.requested_ns;
+            }
+            seen.missed += 1;
+            return seen.judge();
+        }
+        if reached && let Some(seen) = self.0.get_mut(&request.process) {
+            seen.reached += 1;
+            seen.missed = 0;
+        }
+        None
+    }
+
+    fn end(
+        &mut self,
+        process: Option<ProcessId>,
+        _limits: &Thresholds,
+    ) -> Vec<(ProcessId, Finding)> {
+        match process {
+            Some(process) => drop(self.0.remove(&process)),
+            None => self.0.clear(),
+        }
+        Vec::new()
+    }
+}

@@ -1,0 +1,351 @@
+//! What of a Go program the preemption chain is probed at, and what its probes read.
+
+use std::path::Path;
+
+use gohang_common::runtime::{GoRuntime, Range, UNKNOWN_OFFSET, caller, hit};
+
+use super::buildinfo::BuildInfo;
+use super::elf::{Arch, Elf, ElfError};
+use super::functions::{Caller, Probe, RuntimeFunctions};
+use super::image::{FileImage, ReadAt};
+use super::layout::{Field, Layout, NoLayout};
+use super::symbols::{Function, NoSymbols, Symbols};
+
+/// A probe point of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Point {
+    /// The entry of a function.
+    Entry(Probe),
+    /// In `asyncPreempt`, behind its call of `asyncPreempt2`: the goroutine runs again.
+    Resumed,
+    /// The return instruction of `stopTheWorldWithSema`: everybody has stopped. Its return
+    /// address stays what it is.
+    WorldStopped,
+}
+
+impl Point {
+    /// Every point, in the order in which they are attached: whoever looks up what an
+    /// earlier step kept comes first.
+    pub const ALL: [Self; 12] = [
+        Self::Resumed,
+        Self::Entry(Probe::PreemptPark),
+        Self::Entry(Probe::GoschedImpl),
+        Self::Entry(Probe::AsyncPreempt),
+        Self::Entry(Probe::IsAsyncSafePoint),
+        Self::Entry(Probe::DoSigPreempt),
+        Self::Entry(Probe::SignalM),
+        Self::Entry(Probe::Preemptone),
+        Self::Entry(Probe::StartTheWorld),
+        Self::WorldStopped,
+        Self::Entry(Probe::Gcstopm),
+        Self::Entry(Probe::StopTheWorld),
+    ];
+
+    /// What it is called in the probe set: the function, and what of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Entry(probe) => probe.function(),
+            Self::Resumed => "runtime.asyncPreempt (resumed)",
+            Self::WorldStopped => "runtime.stopTheWorldWithSema (stopped)",
+        }
+    }
+
+    /// Its number in the kernel side's counts of hits.
+    #[must_use]
+    pub const fn hit(self) -> Option<usize> {
+        Some(match self {
+            Self::Entry(Probe::Preemptone) => hit::PREEMPTONE,
+            Self::Entry(Probe::SignalM) => hit::SIGNAL_M,
+            Self::Entry(Probe::DoSigPreempt) => hit::DO_SIG_PREEMPT,
+            Self::Entry(Probe::IsAsyncSafePoint) => hit::IS_ASYNC_SAFE_POINT,
+            Self::Entry(Probe::AsyncPreempt) => hit::ASYNC_PREEMPT,
+            Self::Entry(Probe::GoschedImpl) => hit::GOSCHED_IMPL,
+            Self::Entry(Probe::PreemptPark) => hit::PREEMPT_PARK,
+            Self::Entry(Probe::StopTheWorld) => hit::STOP_THE_WORLD,
+            Self::Entry(Probe::StartTheWorld) => hit::START_THE_WORLD,
+            Self::Entry(Probe::Gcstopm) => hit::GCSTOPM,
+            Self::Entry(Probe::Sighandler) => return None,
+            Self::Resumed => hit::RESUMED,
+            Self::WorldStopped => hit::WORLD_STOPPED,
+        })
+    }
+}
+
+/// Why a program's preemption chain cannot be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPoints {
+    /// The file is damaged, or reading it failed.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// Not Go.
+    #[error("it is not Go")]
+    NotGo,
+    /// Arguments are read from registers of amd64.
+    #[error("its functions are probed on amd64 only")]
+    Arch,
+    /// Before 1.17 arguments are on the stack.
+    #[error("functions of Go 1.{minor} take their arguments on the stack")]
+    TooOld {
+        /// The minor version.
+        minor: u32,
+    },
+    /// Functions cannot be found.
+    #[error(transparent)]
+    Symbols(#[from] NoSymbols),
+    /// Where the runtime keeps what is read is not known.
+    #[error(transparent)]
+    Layout(#[from] NoLayout),
+    /// A member without which nothing can be told.
+    #[error("where its runtime keeps {structure}.{member} is not known")]
+    Member {
+        /// The structure.
+        structure: &'static str,
+        /// The member.
+        member: &'static str,
+    },
+}
+
+/// What of a program is probed; addresses are those of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbePoints {
+    /// Each point that the program has, and where it lies in the file.
+    pub points: Vec<(Point, u64)>,
+    runtime: GoRuntime,
+    /// Where the program headers are loaded; none if no segment holds them.
+    headers: Option<u64>,
+    position_independent: bool,
+}
+
+/// Offset of the program headers: behind the header of a 64-bit file, where every linker
+/// puts them.
+const PROGRAM_HEADERS: u64 = 64;
+/// `AT_PHDR` (include/uapi/linux/auxvec.h).
+const AT_PHDR: u64 = 3;
+/// Most bytes of a function that are looked through.
+const MAX_CODE: u64 = 64 << 10;
+
+impl ProbePoints {
+    /// Reads those of the program at `path`.
+    ///
+    /// # Errors
+    /// [`NoPoints`], the reason why there are none.
+    pub fn read(path: &Path) -> Result<Self, NoPoints> {
+        let file = std::fs::File::open(path).map_err(ElfError::Io)?;
+        Self::of(FileImage::new(file).map_err(ElfError::Io)?)
+    }
+
+    /// Reads those of the program in `image`.
+    ///
+    /// # Errors
+    /// [`NoPoints`], the reason why there are none.
+    pub fn of(image: impl ReadAt) -> Result<Self, NoPoints> {
+        let elf = Elf::parse(image)?;
+        if elf.arch() != Arch::Amd64 {
+            return Err(NoPoints::Arch);
+        }
+        let build = BuildInfo::read(&elf)?.ok_or(NoPoints::NotGo)?;
+        if let Some(minor @ ..17) = build.version.minor() {
+            return Err(NoPoints::TooOld { minor });
+        }
+        let layout = Layout::of(&elf, &build.version)?;
+        let mut runtime = offsets(&layout)?;
+        if build.version.minor().is_some_and(|minor| minor >= 26) {
+            runtime.g_status = layout.get(Field::GAtomicstatus).unwrap_or(UNKNOWN_OFFSET);
+        }
+        let symbols = Symbols::open(elf)?;
+        let functions = RuntimeFunctions::find(&symbols)?;
+        for (caller, function) in functions.callers() {
+            if let Some(slot) = slot(caller) {
+                runtime.callers[slot] = Range {
+                    start: function.entry,
+                    end: function.end,
+                };
+            }
+        }
+        let mut points = Vec::new();
+        for point in Point::ALL {
+            let vaddr = match point {
+                Point::Entry(probe) => functions.probe(probe).map(|function| function.entry),
+                Point::Resumed => resumed(&symbols, functions.probe(Probe::AsyncPreempt))?,
+                Point::WorldStopped => returns(&symbols, functions.probe(Probe::StopTheWorld))?,
+            };
+            let offset = vaddr.and_then(|vaddr| symbols.file_offset(vaddr));
+            points.extend(offset.map(|offset| (point, offset)));
+        }
+        let elf = symbols.elf();
+        let headers = elf
+            .segments()
+            .iter()
+            .find(|segment| segment.offset == 0 && segment.file_size > PROGRAM_HEADERS);
+        Ok(Self {
+            points,
+            runtime,
+            headers: headers.map(|segment| segment.vaddr.wrapping_add(PROGRAM_HEADERS)),
+            position_independent: elf.is_position_independent(),
+        })
+    }
+
+    /// What the kernel side needs of a process that runs the program and has this
+    /// `/proc/PID/auxv`. None if where it was loaded is not known.
+    #[must_use]
+    pub fn runtime(&self, auxv: &[u8]) -> Option<GoRuntime> {
+        let bias = if self.position_independent {
+            headers_at(auxv)?.wrapping_sub(self.headers?)
+        } else {
+            0
+        };
+        let mut runtime = self.runtime;
+        for range in &mut runtime.callers {
+            if range.end != 0 {
+                range.start = range.start.wrapping_add(bias);
+                range.end = range.end.wrapping_add(bias);
+            }
+        }
+        Some(runtime)
+    }
+}
+
+/// Where the kernel loaded the program headers.
+fn headers_at(auxv: &[u8]) -> Option<u64> {
+    let word = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_ne_bytes);
+    auxv.chunks_exact(16)
+        .filter_map(|pair| Some((word(&pair[..8])?, word(&pair[8..])?)))
+        .find(|(kind, _)| *kind == AT_PHDR)
+        .map(|(_, value)| value)
+}
+
+fn slot(from: Caller) -> Option<usize> {
+    Some(match from {
+        Caller::Preemptone => caller::PREEMPTONE,
+        Caller::SuspendG => caller::SUSPEND_G,
+        Caller::Retake => caller::RETAKE,
+        Caller::Preemptall => caller::PREEMPTALL,
+        Caller::EnlistWorker => caller::ENLIST_WORKER,
+        Caller::StopTheWorld => caller::STOP_THE_WORLD,
+        Caller::ForEachP => caller::FOR_EACH_P,
+        Caller::Freezetheworld => caller::FREEZE,
+        Caller::AllThreadsSyscall | Caller::Markroot | Caller::TraceAdvance => return None,
+    })
+}
+
+fn offsets(layout: &Layout) -> Result<GoRuntime, NoPoints> {
+    let must = |field: Field| {
+        layout.get(field).ok_or_else(|| {
+            let (structure, member) = field.path();
+            NoPoints::Member { structure, member }
+        })
+    };
+    let may = |field: Field| layout.get(field).unwrap_or(UNKNOWN_OFFSET);
+    Ok(GoRuntime {
+        callers: [Range::default(); caller::COUNT],
+        g_goid: must(Field::GGoid)?,
+        g_m: must(Field::GM)?,
+        m_procid: must(Field::MProcid)?,
+        m_curg: must(Field::MCurg)?,
+        m_p: must(Field::MP)?,
+        m_mallocing: may(Field::MMallocing),
+        // A string: its address, then its length.
+        m_preemptoff_len: layout
+            .get(Field::MPreemptoff)
+            .map_or(UNKNOWN_OFFSET, |offset| offset.saturating_add(8)),
+        m_locks: may(Field::MLocks),
+        m_signal_pending: may(Field::MSignalPending),
+        p_m: must(Field::PM)?,
+        p_schedtick: must(Field::PSchedtick)?,
+        p_sysmon_tick: must(Field::PSysmontickSchedtick)?,
+        p_sysmon_when: must(Field::PSysmontickSchedwhen)?,
+        g_status: UNKNOWN_OFFSET,
+    })
+}
+
+/// A function's code.
+fn code<R: ReadAt>(
+    symbols: &Symbols<R>,
+    function: Option<&Function>,
+) -> Result<Option<(u64, Vec<u8>)>, ElfError> {
+    let Some(function) = function else {
+        return Ok(None);
+    };
+    let length = function.end.saturating_sub(function.entry).min(MAX_CODE);
+    let Some(offset) = symbols.file_offset(function.entry) else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; length as usize];
+    symbols.elf().image().read_exact_at(offset, &mut bytes)?;
+    Ok(Some((function.entry, bytes)))
+}
+
+/// Behind `asyncPreempt`'s call of `asyncPreempt2`: `e8 rel32`, where the target is that
+/// function or its wrapper.
+fn resumed<R: ReadAt>(
+    symbols: &Symbols<R>,
+    function: Option<&Function>,
+) -> Result<Option<u64>, ElfError> {
+    let Some((entry, bytes)) = code(symbols, function)? else {
+        return Ok(None);
+    };
+    for (at, window) in bytes.windows(5).enumerate() {
+        let Some((&0xe8, rel)) = window.split_first() else {
+            continue;
+        };
+        let Ok(rel) = <[u8; 4]>::try_from(rel) else {
+            continue;
+        };
+        let next = entry.wrapping_add(at as u64 + 5);
+        let target = next.wrapping_add_signed(i64::from(i32::from_le_bytes(rel)));
+        let callee = symbols.lookup(target)?;
+        if callee
+            .is_some_and(|callee| callee.entry == target && callee.name == "runtime.asyncPreempt2")
+        {
+            return Ok(Some(next));
+        }
+    }
+    Ok(None)
+}
+
+/// The one return instruction of a function: `ret` behind `pop %rbp` behind the addition to
+/// the stack pointer of what the prologue took off it. None if there are several: some
+/// returns would be missed.
+fn returns<R: ReadAt>(
+    symbols: &Symbols<R>,
+    function: Option<&Function>,
+) -> Result<Option<u64>, ElfError> {
+    let Some((entry, bytes)) = code(symbols, function)? else {
+        return Ok(None);
+    };
+    let mut found = bytes.windows(6).enumerate().filter_map(|(at, window)| {
+        // add $imm8,%rsp; pop %rbp; ret - or the last bytes of the form with imm32.
+        let short = matches!(*window, [0x48, 0x83, 0xc4, _, 0x5d, 0xc3]);
+        let long = matches!(*window, [_, _, _, _, 0x5d, 0xc3])
+            && at.checked_sub(3).and_then(|start| bytes.get(start..at))
+                == Some(&[0x48, 0x81, 0xc4]);
+        (short || long).then(|| entry.wrapping_add(at as u64 + 5))
+    });
+    let first = found.next();
+    Ok(first.filter(|_| found.next().is_none()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_kernel_put_the_headers() {
+        let mut auxv = Vec::new();
+        for word in [6_u64, 4096, AT_PHDR, 0x5555_0000_0040, 0, 0] {
+            auxv.extend(word.to_ne_bytes());
+        }
+        assert_eq!(headers_at(&auxv), Some(0x5555_0000_0040));
+        assert_eq!(headers_at(&auxv[..20]), None);
+        assert_eq!(headers_at(&[]), None);
+    }
+
+    #[test]
+    fn every_point_counts_apart() {
+        let mut numbers: Vec<_> = Point::ALL.iter().filter_map(|point| point.hit()).collect();
+        numbers.sort_unstable();
+        let all: Vec<usize> = (0..Point::ALL.len()).collect();
+        assert_eq!(numbers, all);
+    }
+}

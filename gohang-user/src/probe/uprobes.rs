@@ -1,0 +1,372 @@
+//! Probes in Go programs: one set an executable, however many processes run it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aya::maps::HashMap as KernelMap;
+use aya::programs::uprobe::{UProbeLinkId, UProbeScope};
+use aya::programs::{ProgramError, UProbe};
+use gohang_common::record::Request;
+use gohang_common::runtime::{GoRuntime, GoroutineKey, Hits};
+
+use super::load::{map_mut, program_error, refusal};
+use super::read::{bad, remove};
+use super::{Hook, HookState, Probe, ProbeError};
+use crate::event::ProcessId;
+use crate::golang::{FileKey, Point, ProbePoints};
+
+/// Hits a second of one probe point in one process past which the point is taken off that
+/// program: at about two microseconds each they would cost a hundredth of a CPU. Where a trap
+/// costs much more, as in some virtual machines (25 us have been measured), a program that
+/// does nothing else gets no further than a few times this.
+const MAX_RATE: u64 = 5_000;
+/// How often rates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most programs that are probed at a time: each takes a descriptor a point.
+pub(super) const MAX_PROGRAMS: usize = 64;
+
+/// The program of a point.
+const fn program(point: Point) -> &'static str {
+    use crate::golang::Probe as P;
+    match point {
+        Point::Entry(P::Preemptone) => "go_preemptone",
+        Point::Entry(P::SignalM) => "go_signal_m",
+        Point::Entry(P::DoSigPreempt | P::Sighandler) => "go_do_sig_preempt",
+        Point::Entry(P::IsAsyncSafePoint) => "go_is_async_safe_point",
+        Point::Entry(P::AsyncPreempt) => "go_async_preempt",
+        Point::Entry(P::GoschedImpl) => "go_gosched_impl",
+        Point::Entry(P::PreemptPark) => "go_preempt_park",
+        Point::Entry(P::StopTheWorld) => "go_stop_the_world",
+        Point::Entry(P::StartTheWorld) => "go_start_the_world",
+        Point::Entry(P::Gcstopm) => "go_gcstopm",
+        Point::Resumed => "go_resumed",
+        Point::WorldStopped => "go_world_stopped",
+    }
+}
+
+/// What a point is used for.
+const fn used_for(point: Point) -> &'static str {
+    use crate::golang::Probe as P;
+    match point {
+        Point::Entry(P::Preemptone) => "requests to yield",
+        Point::Entry(P::SignalM) => "who sends a signal and why",
+        Point::Entry(P::DoSigPreempt | P::Sighandler) => "signals that the runtime handles",
+        Point::Entry(P::IsAsyncSafePoint) => "where signals meet a goroutine",
+        Point::Entry(P::AsyncPreempt) => "signals that make a goroutine yield",
+        Point::Entry(P::GoschedImpl | P::PreemptPark) => "yields",
+        Point::Entry(P::StopTheWorld) => "stops of the world",
+        Point::Entry(P::StartTheWorld) => "ends of stops of the world",
+        Point::Entry(P::Gcstopm) => "whom a stop of the world waits for",
+        Point::Resumed => "goroutines that run again",
+        Point::WorldStopped => "how long stopping the world takes",
+    }
+}
+
+/// Names of all programs.
+pub(super) fn programs() -> impl Iterator<Item = &'static str> {
+    Point::ALL.into_iter().map(program)
+}
+
+/// A probed executable.
+#[derive(Debug)]
+struct Attached {
+    links: BTreeMap<Point, UProbeLinkId>,
+    /// Processes that run it.
+    pids: BTreeSet<u32>,
+}
+
+/// What is probed in Go programs.
+#[derive(Debug)]
+pub(super) struct GoProbes {
+    enabled: bool,
+    loaded: bool,
+    /// Why none is attached any more: the kernel refuses them.
+    refused: Option<String>,
+    attached: HashMap<FileKey, Attached>,
+    of_pid: HashMap<u32, FileKey>,
+    /// Points that were taken off, with why.
+    detached: BTreeMap<Point, String>,
+    ever: BTreeSet<Point>,
+    hits: HashMap<u32, Hits>,
+    looked: Instant,
+}
+
+impl GoProbes {
+    pub fn new(enabled: bool) -> Self {
+        Self {
+            enabled,
+            loaded: false,
+            refused: None,
+            attached: HashMap::new(),
+            of_pid: HashMap::new(),
+            detached: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            hits: HashMap::new(),
+            looked: Instant::now(),
+        }
+    }
+
+    /// The points as hooks of the probe set.
+    pub fn hooks(&self) -> Vec<Hook> {
+        let hook = |point: Point| {
+            let (state, reason) = if !self.enabled {
+                (HookState::NotNeeded, Some("--no-uprobes".to_owned()))
+            } else if let Some(reason) = &self.refused {
+                (HookState::Refused, Some(reason.clone()))
+            } else if let Some(reason) = self.detached.get(&point) {
+                (HookState::Detached, Some(reason.clone()))
+            } else if self.ever.contains(&point) {
+                (HookState::Attached, None)
+            } else {
+                let reason = "no Go program that can be probed was traced";
+                (HookState::NotNeeded, Some(reason.to_owned()))
+            };
+            Hook {
+                hook: format!("uprobe:{}", point.name()),
+                state,
+                used_for: used_for(point).to_owned(),
+                reason,
+            }
+        };
+        Point::ALL.into_iter().map(hook).collect()
+    }
+}
+
+impl Probe {
+    /// The probe points in Go programs, as hooks of the probe set.
+    #[must_use]
+    pub fn go_hooks(&self) -> Vec<Hook> {
+        self.go.hooks()
+    }
+
+    /// Whether Go programs are to be probed at all.
+    #[must_use]
+    pub fn probes_go(&self) -> bool {
+        self.go.enabled && self.go.refused.is_none()
+    }
+
+    /// How many executables are probed now.
+    #[must_use]
+    pub fn go_programs(&self) -> usize {
+        self.go.attached.len()
+    }
+
+    /// Whether an executable is probed already.
+    #[must_use]
+    pub fn probes_program(&self, key: &FileKey) -> bool {
+        self.go.attached.contains_key(key)
+    }
+
+    /// Probes the executable at `path`, on behalf of a process, unless it is already; and
+    /// tells the kernel side about the process's runtime.
+    ///
+    /// # Errors
+    /// A map cannot be written. A refused probe is no error: it is in the probe set.
+    pub fn probe_go(
+        &mut self,
+        pid: u32,
+        key: FileKey,
+        path: &Path,
+        points: &ProbePoints,
+        runtime: &GoRuntime,
+    ) -> Result<(), ProbeError> {
+        if !self.probes_go() {
+            return Ok(());
+        }
+        let mut runtimes: KernelMap<_, u32, GoRuntime> = map_mut(&mut self.ebpf, "RUNTIMES")?;
+        runtimes.insert(pid, *runtime, 0).map_err(bad("RUNTIMES"))?;
+        let mut hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
+        if hits.get(&pid, 0).is_err() {
+            hits.insert(pid, Hits::default(), 0).map_err(bad("HITS"))?;
+        }
+        self.unprobe_go(pid, false)?;
+        self.go.of_pid.insert(pid, key);
+        if let Some(attached) = self.go.attached.get_mut(&key) {
+            attached.pids.insert(pid);
+            return Ok(());
+        }
+        if self.go.attached.len() >= MAX_PROGRAMS {
+            log::warn!(
+                "process {pid}: {MAX_PROGRAMS} Go programs are probed already; of this one only \
+                 what the kernel sees is told"
+            );
+            return Ok(());
+        }
+        let mut attached = Attached {
+            links: BTreeMap::new(),
+            pids: BTreeSet::from([pid]),
+        };
+        for (point, offset) in &points.points {
+            match self.attach_point(*point, *offset, path) {
+                Ok(link) => {
+                    self.go.ever.insert(*point);
+                    attached.links.insert(*point, link);
+                }
+                Err(error) if path.exists() => {
+                    let reason = refusal(&error);
+                    log::info!("uprobe:{}: {reason}", point.name());
+                    self.detach_all(attached)?;
+                    self.go.refused = Some(reason);
+                    return Ok(());
+                }
+                // The process has ended meanwhile.
+                Err(_) => return self.detach_all(attached),
+            }
+        }
+        self.go.attached.insert(key, attached);
+        Ok(())
+    }
+
+    fn attach_point(
+        &mut self,
+        point: Point,
+        offset: u64,
+        path: &Path,
+    ) -> Result<UProbeLinkId, ProgramError> {
+        if !self.go.loaded {
+            for name in programs() {
+                self.uprobe(name)?.load()?;
+            }
+            self.go.loaded = true;
+        }
+        self.uprobe(program(point))?
+            .attach(offset, path, UProbeScope::AllProcesses)
+    }
+
+    fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, ProgramError> {
+        self.ebpf
+            .program_mut(name)
+            .ok_or(ProgramError::NotLoaded)?
+            .try_into()
+    }
+
+    fn detach_all(&mut self, attached: Attached) -> Result<(), ProbeError> {
+        for (point, link) in attached.links {
+            self.detach_point(point, link)?;
+        }
+        Ok(())
+    }
+
+    fn detach_point(&mut self, point: Point, link: UProbeLinkId) -> Result<(), ProbeError> {
+        let name = program(point);
+        self.uprobe(name)
+            .and_then(|program| program.detach(link))
+            .map_err(|error| program_error(name, &error))
+    }
+
+    /// A process has ended, or runs another program. The last one of an executable takes
+    /// the probes with it.
+    ///
+    /// # Errors
+    /// A map cannot be written, or a probe not be taken off.
+    pub fn unprobe_go(&mut self, pid: u32, ended: bool) -> Result<(), ProbeError> {
+        let Some(key) = self.go.of_pid.remove(&pid) else {
+            return Ok(());
+        };
+        if ended {
+            let mut runtimes: KernelMap<_, u32, GoRuntime> = map_mut(&mut self.ebpf, "RUNTIMES")?;
+            remove(runtimes.remove(&pid)).map_err(bad("RUNTIMES"))?;
+        }
+        let Some(attached) = self.go.attached.get_mut(&key) else {
+            return Ok(());
+        };
+        attached.pids.remove(&pid);
+        if attached.pids.is_empty()
+            && let Some(attached) = self.go.attached.remove(&key)
+        {
+            self.detach_all(attached)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the counts of hits.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn read_go_hits(&mut self) -> Result<HashMap<u32, Hits>, ProbeError> {
+        if !self.go.loaded {
+            return Ok(HashMap::new());
+        }
+        let hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
+        hits.iter().map(|pair| pair.map_err(bad("HITS"))).collect()
+    }
+
+    /// Those of some processes; of a process without any there is no entry.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn hits_of(
+        &mut self,
+        processes: impl Iterator<Item = ProcessId>,
+    ) -> Result<BTreeMap<ProcessId, Hits>, ProbeError> {
+        let all = self.read_go_hits()?;
+        Ok(processes
+            .filter_map(|id| Some((id, *all.get(&id.pid)?)))
+            .collect())
+    }
+
+    /// Drops what is kept of the goroutines and counts of processes that have ended.
+    ///
+    /// # Errors
+    /// A map cannot be read or written.
+    pub fn forget_go(&mut self, ended: &BTreeSet<u32>) -> Result<(), ProbeError> {
+        if !self.go.loaded {
+            return Ok(());
+        }
+        let mut yielded: KernelMap<_, GoroutineKey, Request> = map_mut(&mut self.ebpf, "YIELDED")?;
+        let gone: Vec<GoroutineKey> = yielded
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| ended.contains(&key.tgid))
+            .collect();
+        for key in gone {
+            remove(yielded.remove(&key)).map_err(bad("YIELDED"))?;
+        }
+        let mut hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
+        for tgid in ended {
+            remove(hits.remove(tgid)).map_err(bad("HITS"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes points off programs that call them too often, once a second.
+    ///
+    /// # Errors
+    /// A map cannot be read, or a probe not be taken off.
+    pub fn look_at_rates(&mut self) -> Result<(), ProbeError> {
+        let since = self.go.looked.elapsed();
+        if !self.go.loaded || since < LOOK_EVERY {
+            return Ok(());
+        }
+        self.go.looked = Instant::now();
+        let hits = self.read_go_hits()?;
+        let limit = MAX_RATE as f64 * since.as_secs_f64();
+        let mut taken_off = Vec::new();
+        for (pid, counts) in &hits {
+            let before = self.go.hits.get(pid).copied().unwrap_or_default();
+            for point in Point::ALL {
+                let Some(what) = point.hit() else { continue };
+                let more = counts[what].saturating_sub(before[what]);
+                if more as f64 > limit
+                    && let Some(file) = self.go.of_pid.get(pid)
+                    && let Some(attached) = self.go.attached.get_mut(file)
+                    && let Some(link) = attached.links.remove(&point)
+                {
+                    let rate = more as f64 / since.as_secs_f64();
+                    taken_off.push((point, link, *pid, rate));
+                }
+            }
+        }
+        self.go.hits = hits;
+        for (point, link, pid, rate) in taken_off {
+            self.detach_point(point, link)?;
+            let reason = format!(
+                "taken off the program of process {pid}, which got there {rate:.0} times a second"
+            );
+            log::warn!("uprobe:{}: {reason}", point.name());
+            self.go.detached.insert(point, reason);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! Probes in Go programs: taken off where they cost too much, refused, left out, few for many
+//! processes, right for a file that was replaced, and gone in the end.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::chain::uprobes;
+use crate::actor::{Actor, pause_ms};
+use crate::bpf::{self, Kind};
+use crate::go::Workload;
+use crate::product::Gohang;
+use crate::run::{Report, Settings, Test};
+use crate::stream::{Stream, number};
+use crate::sys;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    let test = |name, body| Test { name, body };
+    vec![
+        test("chain::detached_where_too_often", gosched),
+        test("chain::no_uprobes", no_uprobes),
+        test("chain::refused", refused),
+        test("chain::replaced", replaced),
+        test("chain::gone_at_once", gone),
+        test("chain::thousands_of_processes", thousands),
+    ]
+}
+
+/// CAP_SYS_ADMIN (include/uapi/linux/capability.h).
+const SYS_ADMIN: u32 = 21;
+
+/// Points in a Go program.
+const POINTS: usize = 12;
+
+/// Processes of one program.
+const PROCESSES: usize = 2_000;
+
+/// Memory that so many take: about 2 MiB each, and a margin.
+const THEIR_MIB: u64 = 6_000;
+
+/// Tracing so many must begin at most this much later than tracing one, ns.
+const START_NS: u64 = 1_000_000_000;
+
+fn newest(settings: &Settings) -> Result<Workload> {
+    let all = Workload::all(settings)?;
+    let newest = all.into_iter().filter(|w| !w.stripped).next_back();
+    newest.context("no workload")
+}
+
+fn start(workload: &Workload, kind: &str) -> Result<Actor> {
+    let mut actor = workload.start(&[kind, "120"], None)?;
+    actor.expect("ready")?;
+    Ok(actor)
+}
+
+fn spawn(settings: &Settings, words: &[&str]) -> Result<Gohang> {
+    let args: Vec<String> = ["trace", "-o", "jsonl", "--events"]
+        .iter()
+        .chain(words)
+        .map(|word| (*word).to_owned())
+        .collect();
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args)?;
+    gohang.wait_ready()?;
+    Ok(gohang)
+}
+
+/// The reason that the probe set gives for a hook.
+fn reason<'a>(end: &'a Value, hook: &str) -> Option<&'a str> {
+    let hooks = end["probe_set"].as_array()?;
+    let found = hooks.iter().find(|entry| entry["hook"] == hook)?;
+    found["reason"].as_str()
+}
+
+/// The mean of the next numbers of turns.
+fn turns(actor: &mut Actor, lines: u64) -> Result<u64> {
+    let mut sum = 0;
+    for _ in 0..lines {
+        sum += actor.expect_number("turns")?;
+    }
+    Ok(sum / lines)
+}
+
+/// A program that yields all the time loses the probe there within seconds, the report says
+/// so, and it is as fast as before.
+fn gosched(settings: &Settings, report: &mut Report) -> Result<()> {
+    let mut actor = start(&newest(settings)?, "gosched")?;
+    let pid = actor.pid().to_string();
+    turns(&mut actor, 1)?;
+    let before = turns(&mut actor, 4)?;
+    let known_ns = sys::mono_ns();
+    let gohang = spawn(settings, &["-p", &pid])?;
+    pause_ms(4_000);
+    // Those that it has printed since then.
+    let lines = (sys::mono_ns() - known_ns) / 500_000_000;
+    let during: Vec<u64> = (0..lines)
+        .map(|_| turns(&mut actor, 1))
+        .collect::<Result<_>>()?;
+    let behind = turns(&mut actor, 4)?;
+    let finished = gohang.interrupt()?;
+    let stream = Stream::parse(&finished.stdout)?;
+    let why = reason(&stream.end, "uprobe:runtime.goschedImpl").unwrap_or("");
+    report.note(format!(
+        "turns in half a second: {before} before, {during:?} and then {behind} while traced; {why}"
+    ));
+    let detached = uprobes(&stream.end, "detached");
+    ensure!(
+        detached == ["runtime.goschedImpl"] && why.contains(&format!("process {pid}")),
+        "detached: {detached:?}, {why:?}"
+    );
+    ensure!(uprobes(&stream.end, "attached").len() == POINTS - 1);
+    ensure!(
+        finished.stderr.contains("uprobe:runtime.goschedImpl"),
+        "no warning: {}",
+        finished.stderr_line()
+    );
+    ensure!(
+        behind >= before / 2,
+        "{behind} turns after {before}: still slowed"
+    );
+    Ok(())
+}
+
+/// Without probes in programs the report says so, and has the kernel's side.
+fn no_uprobes(settings: &Settings, _: &mut Report) -> Result<()> {
+    let actor = start(&newest(settings)?, "spin")?;
+    let gohang = spawn(settings, &["--no-uprobes", "-p", &actor.pid().to_string()])?;
+    pause_ms(2_000);
+    let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+    without(&stream, u32::try_from(actor.pid())?, "not_needed")?;
+    ensure!(reason(&stream.end, "uprobe:runtime.preemptone") == Some("--no-uprobes"));
+    Ok(())
+}
+
+/// No chain, but episodes.
+fn without(stream: &Stream, pid: u32, state: &str) -> Result<()> {
+    ensure!(
+        uprobes(&stream.end, state).len() == POINTS,
+        "probe set {}",
+        stream.end["probe_set"]
+    );
+    let process = stream.process(pid)?;
+    ensure!(process["chain"].is_null() && stream.requests.is_empty());
+    let episodes = number(process, "/episodes")?;
+    ensure!(episodes >= 10, "only {episodes} episodes");
+    Ok(())
+}
+
+/// A user who may trace the kernel but not probe programs gets the kernel's side, and is told.
+fn refused(settings: &Settings, report: &mut Report) -> Result<()> {
+    let actor = start(&newest(settings)?, "spin")?;
+    let mut command = Command::new(settings.gohang()?);
+    let pid = actor.pid().to_string();
+    command.args(["trace", "-o", "jsonl", "--events", "-p", &pid]);
+    // SAFETY: one system call between fork and exec, which allocates nothing.
+    unsafe { command.pre_exec(|| sys::drop_capability(SYS_ADMIN)) };
+    let mut gohang = Gohang::spawn_command(&mut command)?;
+    gohang.wait_ready()?;
+    pause_ms(2_000);
+    let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+    let why = reason(&stream.end, "uprobe:runtime.preemptone");
+    if uprobes(&stream.end, "attached").len() == POINTS {
+        report.note("this kernel lets such a user probe programs");
+        return Ok(());
+    }
+    report.note(format!("{why:?}"));
+    ensure!(why.is_some_and(|why| !why.is_empty()), "no reason is given");
+    without(&stream, u32::try_from(actor.pid())?, "refused")
+}
+
+/// Requests of a process with every step.
+fn whole(stream: &Stream, pid: u32) -> usize {
+    let lines = stream.requests.iter();
+    lines
+        .filter(|line| line["pid"] == pid && line["resumed_ns"].is_u64())
+        .count()
+}
+
+/// A file that another one takes the place of, before the trace and while it runs: each
+/// process is probed by the file that it runs.
+fn replaced(settings: &Settings, report: &mut Report) -> Result<()> {
+    let all = Workload::all_pie(settings)?;
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("program");
+    let put = |workload: &Workload| -> Result<()> {
+        let new = folder.path().join("new");
+        std::fs::copy(workload.path(), &new)?;
+        Ok(std::fs::rename(new, &program)?)
+    };
+    let run = || -> Result<Actor> {
+        let mut actor = Actor::spawn(Command::new(&program).args(["spin", "120"]), None)?;
+        actor.expect("ready")?;
+        Ok(actor)
+    };
+    let mut actors = Vec::new();
+    for workload in &all[..2] {
+        put(workload)?;
+        actors.push(run()?);
+    }
+    let gohang = spawn(settings, &[])?;
+    put(&all[2])?;
+    actors.push(run()?);
+    pause_ms(4_000);
+    let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+    for (workload, actor) in all.iter().zip(&actors) {
+        let pid = u32::try_from(actor.pid())?;
+        let found = whole(&stream, pid);
+        report.note(format!("{workload}: {found} requests with every step"));
+        ensure!(
+            found >= 3,
+            "{workload}: only {found} requests with every step"
+        );
+    }
+    Ok(())
+}
+
+/// Processes that end before they can be probed do no harm.
+fn gone(settings: &Settings, report: &mut Report) -> Result<()> {
+    let workload = newest(settings)?;
+    let gohang = spawn(settings, &[])?;
+    for _ in 0..100 {
+        // It ends at once: there is no such kind.
+        let mut command = Command::new(workload.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("nothing").arg("0").status()?;
+    }
+    let actor = start(&workload, "spin")?;
+    pause_ms(3_000);
+    let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+    let found = whole(&stream, u32::try_from(actor.pid())?);
+    report.note(format!(
+        "{found} requests with every step after 100 processes"
+    ));
+    ensure!(
+        uprobes(&stream.end, "attached").len() == POINTS,
+        "probe set {}",
+        stream.end["probe_set"]
+    );
+    ensure!(found >= 3, "only {found} requests with every step");
+    Ok(())
+}
+
+/// Many processes, killed in the end.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn start(program: &Path, count: usize) -> Result<Self> {
+        let mut crowd = Self(Vec::new());
+        for _ in 0..count {
+            let mut command = Command::new(program);
+            command.args(["sleep", "600"]).env("GOMAXPROCS", "1");
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            // SAFETY: one system call between fork and exec, which allocates nothing.
+            unsafe {
+                command.pre_exec(|| {
+                    sys::die_with_parent();
+                    Ok(())
+                })
+            };
+            crowd.0.push(command.spawn()?);
+        }
+        Ok(crowd)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // It may have ended.
+            let _ = child.kill();
+        }
+        for child in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
+}
+
+fn available_mib() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+    let kib: u64 = line
+        .and_then(|l| l.trim().strip_suffix(" kB")?.parse().ok())
+        .context("no MemAvailable")?;
+    Ok(kib / 1024)
+}
+
+/// What a process holds that is attached: links, and perf events.
+fn attachments(pid: u32) -> Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let target = std::fs::read_link(entry?.path()).unwrap_or_default();
+        let target = target.to_string_lossy();
+        count += usize::from(target.contains("bpf_link") || target.contains("[perf_event]"));
+    }
+    Ok(count)
+}
+
+/// Thousands of processes of one program cost what one costs: the same attachments, and a
+/// start within the limit; and nothing is left behind.
+fn thousands(settings: &Settings, report: &mut Report) -> Result<()> {
+    let workload = newest(settings)?;
+    let many = if available_mib()? >= THEIR_MIB {
+        PROCESSES
+    } else {
+        PROCESSES / 10
+    };
+    let mut one = None;
+    for count in [1, many] {
+        let crowd = Crowd::start(workload.path(), count)?;
+        pause_ms(2_000);
+        let gohang = spawn(settings, &[])?;
+        let start_up_ns = gohang.start_up_ns;
+        let ms = start_up_ns / 1_000_000;
+        let attached = attachments(gohang.pid())?;
+        let held = bpf::held_by(gohang.pid())?;
+        pause_ms(1_500);
+        let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+        let wanted: Vec<u32> = crowd.0.iter().map(Child::id).collect();
+        let processes = stream.end["processes"].as_array().into_iter().flatten();
+        let found = processes
+            .filter(|p| wanted.iter().any(|pid| p["pid"] == *pid))
+            .count();
+        report.note(format!(
+            "{count} processes: {attached} attachments, {found} in the report, tracing after {ms} ms"
+        ));
+        ensure!(uprobes(&stream.end, "attached").len() == POINTS);
+        let (first_attached, first_ns) = *one.get_or_insert((attached, start_up_ns));
+        ensure!(first_attached == attached, "more for more processes");
+        let more_ns = start_up_ns.saturating_sub(first_ns);
+        ensure!(
+            more_ns < START_NS,
+            "{count} processes cost {more_ns} ns more"
+        );
+        let left: Vec<_> = held
+            .iter()
+            .filter(|(kind, id)| *kind != Kind::Map && bpf::exists(*kind, *id))
+            .collect();
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        drop(crowd);
+    }
+    Ok(())
+}
