@@ -171,6 +171,7 @@ fn chain() -> Chain {
         ]),
         unexplained_sends: 1,
         unexplained_yields: 0,
+        counts: counts(&[("preemptone", 97), ("signal_m", 94)]),
         unsafe_points: counts(&[("assembly", 3)]),
         links: Links {
             late: distribution(&[(3_000_000, 75), (67_000_000, 20)]),

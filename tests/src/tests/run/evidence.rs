@@ -1,6 +1,7 @@
 //! What is learned of a command that hangs, before it is ended.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -43,6 +44,21 @@ fn ended(end: &Finished, code: i32) -> Result<()> {
     Ok(())
 }
 
+/// The verdict that was written to `folder`, and whether there is a bundle.
+pub(super) fn verdict_in(folder: &Path) -> Result<(String, bool)> {
+    let mut verdict = None;
+    let mut bundle = false;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.display().to_string();
+        if name.ends_with("-VERDICT.md") {
+            verdict = Some(std::fs::read_to_string(&path)?);
+        }
+        bundle |= name.ends_with(".tar.zst");
+    }
+    Ok((verdict.context("no verdict was written")?, bundle))
+}
+
 /// Without its quota a command gets on, or it does not.
 fn quota_lifted(settings: &Settings, report: &mut Report) -> Result<()> {
     settings.hierarchy()?;
@@ -51,27 +67,28 @@ fn quota_lifted(settings: &Settings, report: &mut Report) -> Result<()> {
     let limits = ["--cpu-quota", "2%", "--timeout", "3s"];
     let more = |more: &[&'static str]| [&limits[..], more].concat();
     for (script, options, said) in [
-        (
-            slow,
-            more(&[]),
-            Some("with the CPU limit lifted it got on after"),
-        ),
+        (slow, more(&[]), Some("lifted, it got on after")),
         (
             "exec sleep 1000",
             more(&["--lift-quota", "2s"]),
-            Some("with the CPU limit lifted it did not get on within 2"),
+            Some("it did not get on"),
         ),
         ("exec sleep 1000", more(&["--lift-quota", "never"]), None),
         ("exec sleep 1000", vec!["--timeout", "3s"], None),
     ] {
+        let folder = tempfile::tempdir()?;
+        let mut all = vec!["--bundle-dir", folder.path().to_str().context("not UTF-8")?];
+        all.extend(&options);
         let begin = crate::sys::mono_ns();
-        let end = wrapped::run(settings, &options, &words(&["sh", "-c", script]))?;
+        let end = wrapped::run(settings, &all, &words(&["sh", "-c", script]))?;
         let took = (crate::sys::mono_ns() - begin) / 1_000_000;
         report.note(format!("{options:?}: {took} ms: {}", end.stderr_line()));
         ended(&end, 124)?;
+        let (verdict, bundle) = verdict_in(folder.path())?;
+        ensure!(bundle, "no bundle: {}", end.stderr_line());
         match said {
-            Some(said) => ensure!(end.stderr.contains(said), "{}", end.stderr_line()),
-            None => ensure!(!end.stderr.contains("lifted"), "{}", end.stderr_line()),
+            Some(said) => ensure!(verdict.contains(said), "{verdict}"),
+            None => ensure!(!verdict.contains("lifted"), "{verdict}"),
         }
     }
     Ok(())
@@ -116,7 +133,7 @@ fn not_traced_without_rights(settings: &Settings, report: &mut Report) -> Result
     let run = |options: &[&str]| -> Result<Finished> {
         let mut command = Command::new(&gohang);
         command
-            .arg("run")
+            .args(["run", "--no-bundle"])
             .args(options)
             .args(["--", "sleep", "1000"])
             .current_dir("/")
@@ -141,9 +158,24 @@ fn not_traced_without_rights(settings: &Settings, report: &mut Report) -> Result
 fn on_hang(settings: &Settings, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mark = folder.path().join("mark");
-    let touch = format!("echo $$ > {}; exec sleep ", mark.display());
+    let touch = format!(
+        "test -s \"$GOHANG_BUNDLE\" && test -s \"$GOHANG_VERDICT\" && echo $$ > {}; exec sleep ",
+        mark.display()
+    );
+    let kept = folder.path().join("kept");
+    std::fs::create_dir(&kept)?;
+    let kept = kept.to_str().context("not UTF-8")?;
     let run = |hook: &str, time: &str, script: &str| -> Result<(Finished, u64)> {
-        let options = ["--timeout", "1s", "--on-hang", hook, "--on-hang-time", time];
+        let options = [
+            "--bundle-dir",
+            kept,
+            "--timeout",
+            "1s",
+            "--on-hang",
+            hook,
+            "--on-hang-time",
+            time,
+        ];
         let mut command = wrapped(settings, &options, &words(&["sh", "-c", script]))?;
         let begin = crate::sys::mono_ns();
         let end = Gohang::spawn_command(command.stdin(Stdio::null()))?.wait(LIMIT)?;

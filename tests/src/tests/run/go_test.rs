@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use super::evidence::verdict_in;
 use crate::go::VERSIONS;
 use crate::product::{Finished, Gohang};
 use crate::run::{Report, Settings, Test, skip};
@@ -257,24 +258,19 @@ fn go_test_is_slow(settings: &Settings, report: &mut Report) -> Result<()> {
 /// Goroutines come from the program itself where it serves them and SIGQUIT does nothing.
 fn go_test_serves(settings: &Settings, report: &mut Report) -> Result<()> {
     let package = Package::of(settings, VERSIONS[2], &SERVES)?;
-    let options = ["--idle-timeout", "3s", "--grace", "2s"];
-    let end = package.test(settings, &options, &["-v"], "")?;
-    report.note(end.stderr_line());
-    ensure!(
-        end.stderr
-            .contains("chan receive at example.com/serve.receive"),
-        "{}",
-        end.stderr_line()
-    );
-    let output = String::from_utf8_lossy(&end.stdout);
-    ensure!(!output.contains("SIGQUIT"), "{output}");
-    let options = ["--idle-timeout", "3s", "--grace", "2s", "--no-fetch"];
-    let end = package.test(settings, &options, &["-v"], "")?;
-    ensure!(
-        !end.stderr.contains("serve.receive"),
-        "{}",
-        end.stderr_line()
-    );
+    for (more, are_known) in [(&["--no-fetch"][..], false), (&[], true)] {
+        let folder = tempfile::tempdir()?;
+        let mut options = vec!["--bundle-dir", folder.path().to_str().context("not UTF-8")?];
+        options.extend(["--idle-timeout", "3s", "--grace", "2s"]);
+        options.extend(more);
+        let end = package.test(settings, &options, &["-v"], "")?;
+        report.note(format!("{more:?}: {}", end.stderr_line()));
+        let output = String::from_utf8_lossy(&end.stdout);
+        ensure!(!output.contains("SIGQUIT"), "{output}");
+        let (verdict, _) = verdict_in(folder.path())?;
+        let known = verdict.contains("example.com/serve.receive");
+        ensure!(known == are_known, "{verdict}");
+    }
     Ok(())
 }
 
