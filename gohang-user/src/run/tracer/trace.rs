@@ -115,6 +115,13 @@ impl Tracing {
                 }
                 Item::Found(facts) => drop(self.book.found(facts, &wall)),
                 Item::Foreign(id) => self.book.forget(*id),
+                Item::Event(Event::Request(request)) => drop(self.book.request(request, &wall)),
+                Item::Event(Event::Stop(stop)) => drop(self.book.stop(stop, &wall)),
+                Item::Senders(senders) => {
+                    for sender in senders {
+                        drop(self.book.sender(sender, &wall));
+                    }
+                }
                 Item::Event(Event::Process(_)) | Item::Ended(_) => {}
             }
         }
