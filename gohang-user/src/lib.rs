@@ -5,10 +5,12 @@
 //! events, `aggregate` folds them together with the kernel's histograms into a
 //! `report`, `alert` rules look at both, `sink`s write.
 
+pub mod advice;
 pub mod aggregate;
 pub mod alert;
 pub mod btf;
 pub mod buckets;
+pub mod bundle;
 pub mod cgroup;
 pub mod compare;
 pub mod demo;
@@ -16,6 +18,7 @@ pub mod doctor;
 pub mod event;
 pub mod gate;
 pub mod golang;
+pub mod inspect;
 pub mod privilege;
 pub mod probe;
 pub mod process;

@@ -4,6 +4,7 @@
 mod chain;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 pub use chain::{Chain, LateCauses, Links, LongStop, Stops};
 
@@ -66,6 +67,19 @@ pub struct Moment {
     pub mono_ns: u64,
     /// Since 1970.
     pub wall_ns: u64,
+}
+
+impl Moment {
+    /// A `CLOCK_MONOTONIC` time as RFC 3339, by this pair of clocks.
+    #[must_use]
+    pub fn wall_of(self, mono_ns: u64) -> String {
+        let wall_ns = self
+            .wall_ns
+            .wrapping_add(mono_ns)
+            .wrapping_sub(self.mono_ns);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
+        humantime::format_rfc3339_millis(time).to_string()
+    }
 }
 
 /// Begin and end of the window.

@@ -6,10 +6,14 @@
 use schemars::{Schema, schema_for};
 
 use crate::alert::Explanations;
+use crate::bundle::Manifest;
 use crate::compare::Comparison;
 use crate::demo::Demo;
 use crate::doctor::Doctor;
+use crate::inspect::Inspection;
 use crate::report::Report;
+use crate::run::explain::Verdict;
+use crate::run::keep::{Difference, Opened, Timeline};
 use crate::sink::jsonl::Line;
 
 /// A published schema.
@@ -23,7 +27,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 6] = [
+pub const PUBLISHED: [Published; 12] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -53,6 +57,36 @@ pub const PUBLISHED: [Published; 6] = [
         file: "explain.schema.json",
         title: "gohang explain -o json",
         generate: || schema_for!(Explanations),
+    },
+    Published {
+        file: "inspect.schema.json",
+        title: "gohang inspect -o json",
+        generate: || schema_for!(Inspection),
+    },
+    Published {
+        file: "verdict.schema.json",
+        title: "verdict.json of a bundle of gohang run",
+        generate: || schema_for!(Verdict),
+    },
+    Published {
+        file: "manifest.schema.json",
+        title: "manifest.json of a bundle of gohang run",
+        generate: || schema_for!(Manifest),
+    },
+    Published {
+        file: "timeline.schema.json",
+        title: "timeline.json of a bundle of gohang run",
+        generate: || schema_for!(Timeline),
+    },
+    Published {
+        file: "open.schema.json",
+        title: "gohang open -o json",
+        generate: || schema_for!(Opened),
+    },
+    Published {
+        file: "diff.schema.json",
+        title: "gohang diff -o json",
+        generate: || schema_for!(Difference),
     },
 ];
 

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::actor::Actor;
+use crate::go_build::{Form, build};
 use crate::group::Group;
 use crate::run::{Settings, skip};
 
@@ -70,7 +71,7 @@ impl Workload {
                     path: folder.join(name),
                 };
                 match &settings.go_root {
-                    Some(root) => workload.build(root, &folder)?,
+                    Some(root) => workload.build(root)?,
                     None if workload.path.is_file() => {}
                     None => return Err(skip(format!("no {}", workload.path.display()))),
                 }
@@ -80,43 +81,17 @@ impl Workload {
         Ok(all)
     }
 
-    fn build(&self, root: &Path, folder: &Path) -> Result<()> {
+    fn build(&self, root: &Path) -> Result<()> {
         let go = root.join(self.version).join("bin/go");
         if !go.is_file() {
             return Err(skip(format!("no {}", go.display())));
         }
-        let sources = tempfile::tempdir().context("no temporary folder")?;
-        for (name, text) in SOURCES {
-            std::fs::write(sources.path().join(name), text)?;
-        }
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        let mut command = Command::new(&go);
-        command.args(["build", "-trimpath", "-o"]).arg(&self.path);
-        if self.stripped {
-            command.args(["-ldflags", "-s -w"]);
-        }
-        if self.pie {
-            command.arg("-buildmode=pie");
-        }
-        let output = command
-            .arg(".")
-            .current_dir(sources.path())
-            .env("GOTOOLCHAIN", "local")
-            .env("GOPROXY", "off")
-            .env("GOFLAGS", "")
-            .env("CGO_ENABLED", "0")
-            .env("GOCACHE", folder.join("cache"))
-            .env("GOROOT", root.join(self.version))
-            .output()
-            .with_context(|| format!("cannot run {}", go.display()))?;
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .replace('\n', " | ");
-            bail!("{} does not build the workload: {why}", go.display());
-        }
-        Ok(())
+        let form = Form {
+            stripped: self.stripped,
+            pie: self.pie,
+            cgo: false,
+        };
+        build(root, self.version, &SOURCES, form, &self.path)
     }
 
     /// Its program.

@@ -15,8 +15,10 @@ mod compare_tests;
 mod confusion;
 #[cfg(test)]
 mod confusion_tests;
+mod diagnosis;
 mod estimate;
 mod go;
+mod go_build;
 mod group;
 mod injector;
 mod jobshell;
@@ -59,6 +61,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
   --soak SECONDS     length of the soak test (default 15)
   --injections N     episodes of each cause that the cause test makes (default 200)
+  --full             the whole diagnosis matrix: every Go version and form, long healthy runs
   --list             print the names and stop
 
 `build-workloads` builds the Go workloads into GO_ROOT/workloads, for machines without Go.
@@ -120,6 +123,7 @@ fn suite(args: &[String]) -> Result<ExitCode> {
             "--injections" => {
                 settings.injections = value()?.parse().context("--injections wants a number")?;
             }
+            "--full" => settings.full = true,
             "--list" => list = true,
             "--help" | "-h" => {
                 print!("{HELP}");
@@ -167,6 +171,9 @@ fn build_workloads(words: &[String]) -> Result<()> {
     let all = go::Workload::all(&settings)?;
     for workload in all.into_iter().chain(go::Workload::all_pie(&settings)?) {
         eprintln!("{}", workload.path().display());
+    }
+    for path in tests::inspect_programs(&settings)? {
+        eprintln!("{}", path.display());
     }
     Ok(())
 }

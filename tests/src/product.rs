@@ -76,8 +76,16 @@ impl Gohang {
     /// # Errors
     /// When it cannot be executed.
     pub fn spawn_command(command: &mut Command) -> Result<Self> {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// The same with this input.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_with(command: &mut Command, input: Stdio) -> Result<Self> {
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         // SAFETY: one async-signal-safe system call between fork and exec.

@@ -24,6 +24,8 @@ pub struct Settings {
     pub soak_secs: u64,
     /// How many episodes of each cause the cause test makes.
     pub injections: u64,
+    /// The long form of tests that have one.
+    pub full: bool,
     /// What the agreement tests add up to.
     pub totals: RefCell<Totals>,
 }

@@ -190,10 +190,17 @@ pub fn online_cpus() -> io::Result<Vec<i32>> {
 
 /// Ties a thread (0: the caller) to one CPU.
 pub fn pin(tid: i32, cpu: usize) {
+    pin_to(tid, &[i32::try_from(cpu).unwrap_or(0)]);
+}
+
+/// Ties a thread (0: the caller) to these CPUs.
+pub fn pin_to(tid: i32, cpus: &[i32]) {
     // SAFETY: a zeroed cpu_set_t is an empty set; CPU_SET writes inside it for cpu < 1024.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        for &cpu in cpus {
+            libc::CPU_SET(usize::try_from(cpu).unwrap_or(0), &mut set);
+        }
         libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &raw const set);
     }
 }
@@ -328,4 +335,29 @@ pub fn parks_threads() -> io::Result<bool> {
     Ok(symbols
         .lines()
         .any(|line| line.split(' ').nth(2) == Some("throttle_cfs_rq_work")))
+}
+
+/// Reads a child's output to its end and collects it; also the most memory it had resident,
+/// bytes.
+///
+/// # Errors
+/// When it fails, or its output cannot be read.
+pub fn wait_with_memory(mut child: std::process::Child) -> io::Result<(Vec<u8>, u64)> {
+    let mut out = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        io::Read::read_to_end(&mut pipe, &mut out)?;
+    }
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: an rusage is numbers, for which zeros are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals, and the child is not collected yet.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } != pid {
+        return Err(io::Error::last_os_error());
+    }
+    if status != 0 {
+        return Err(io::Error::other(format!("it ended with status {status}")));
+    }
+    let kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
+    Ok((out, kib * 1024))
 }

@@ -31,7 +31,11 @@ pub fn words(words: &[&str]) -> Vec<String> {
 /// `gohang run OPTIONS -- COMMAND`, ready to be started.
 pub fn wrapped(settings: &Settings, options: &[&str], command: &[String]) -> Result<Command> {
     let mut wrapped = Command::new(settings.gohang()?);
-    wrapped.arg("run").args(options).arg("--").args(command);
+    wrapped.arg("run").args(options);
+    if !options.contains(&"--bundle-dir") {
+        wrapped.arg("--no-bundle");
+    }
+    wrapped.arg("--").args(command);
     Ok(wrapped)
 }
 
@@ -51,9 +55,15 @@ pub fn run(settings: &Settings, options: &[&str], command: &[String]) -> Result<
     Ok(end)
 }
 
-/// Fails when a group of a run is still there.
+/// Fails when a group is still there whose gohang has ended; those of others on this machine may
+/// be running.
 pub fn nothing_left() -> Result<()> {
-    let left = groups("gohang-run-")?;
+    let owner = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        name.rsplit('-').nth(1)?.parse::<i32>().ok()
+    };
+    let mut left = groups("gohang-run-")?;
+    left.retain(|path| !owner(path).is_some_and(is_alive));
     ensure!(left.is_empty(), "groups are left: {left:?}");
     Ok(())
 }

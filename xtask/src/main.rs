@@ -59,6 +59,9 @@ enum Task {
         /// Boot no kernels under emulation.
         #[arg(long)]
         no_vm: bool,
+        /// The long form of tests that have one: half an hour more.
+        #[arg(long)]
+        full: bool,
         /// Only tests whose name contains this, without those kernels.
         filter: Option<String>,
     },
@@ -109,12 +112,14 @@ fn run(task: Task) -> Result<ExitCode> {
             list: false,
             ci,
             no_vm,
+            full,
             filter,
         } => {
             let options = test::Options {
                 filter,
                 ci,
                 vm: !no_vm,
+                full,
             };
             return test::test(&Workspace::find()?, &options);
         }

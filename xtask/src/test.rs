@@ -30,6 +30,8 @@ pub struct Options {
     pub ci: bool,
     /// With the short form of the matrix, if all tests are to run.
     pub vm: bool,
+    /// The long form of tests that have one.
+    pub full: bool,
 }
 
 /// Prints the names of the tests.
@@ -61,7 +63,12 @@ pub fn list(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
 /// When something that the tests need cannot be provided. Failed tests are no error
 /// but the exit code.
 pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let Options { filter, ci, vm } = options;
+    let Options {
+        filter,
+        ci,
+        vm,
+        full,
+    } = options;
     let filter = filter.as_deref();
     let expected = if *ci {
         Some(skips::read(&workspace.root.join(EXPECTED_SKIPS))?)
@@ -102,7 +109,7 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
                 // The suite skips what needs it, and `--ci` does not let that pass.
                 Err(err) => eprintln!("no gohang that drops a transition: {err:#}"),
             }
-            suite.args(filter);
+            suite.args(full.then_some("--full")).args(filter);
             let (status, text) = run_tests(&mut suite)?;
             take(SUITE, accept(status, tally::of_privileged(&text)));
         } else {

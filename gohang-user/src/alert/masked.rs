@@ -4,7 +4,10 @@ use super::explain::THRESHOLD;
 use super::{Explanation, Finding, Rule, Thresholds, components};
 use crate::event::Episode;
 use crate::report::Severity;
+use crate::source::Facts;
 use crate::units::duration;
+
+const ADVICE: &str = "find the code that blocks signals (sigprocmask, pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set";
 
 #[derive(Debug)]
 pub(super) struct Masked;
@@ -18,7 +21,7 @@ impl Rule for Masked {
         Explanation {
             summary: "a thread kept SIGURG blocked while a preemption signal was pending",
             meaning: "The thread's signal mask holds SIGURG back, so the goroutine on it cannot be preempted until the mask changes. The runtime sends no second signal while the first is pending: with a mask that stays, that thread is lost for preemption for good.",
-            detection: "while a signal is pending, the mask is read at its send, at each switch of the thread and at its delivery; a stretch counts as masked if the bit is set at both its ends. The thread's own handler for SIGURG, which masks it too, does not count",
+            detection: "while a signal is pending, the mask is read at its send, at each switch of the thread and at its delivery; a stretch counts as masked if the bit is set at both its ends. The thread's own handler for SIGURG, which masks it too, does not count. Of a process that runs already when the trace begins: a thread has SIGURG blocked and pending in /proc/PID/task/TID/status, and still so after it has run for a millisecond",
             severity: "critical, always",
             limits: &[THRESHOLD],
             advice: "find the code that blocks signals (sigprocmask or pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
@@ -42,9 +45,33 @@ impl Rule for Masked {
                 duration(masked)
             ),
             evidence,
-            advice: "find the code that blocks signals (sigprocmask, pthread_sigmask in C code, RawSyscall(SYS_RT_SIGPROCMASK) in Go) and leave SIGURG out of the set",
+            advice: ADVICE,
             since_ns: None,
             weight: masked,
+        })
+    }
+    fn found(&mut self, facts: &Facts, _thresholds: &Thresholds) -> Option<Finding> {
+        let tids = &facts.signals.masked_tids;
+        let count = tids.len();
+        if count == 0 {
+            return None;
+        }
+        Some(Finding {
+            severity: Severity::Critical,
+            headline: format!(
+                "{} SIGURG blocked, and a preemption signal from before this trace pending",
+                if count == 1 {
+                    format!("thread {} has", tids[0])
+                } else {
+                    format!("{count} threads have")
+                }
+            ),
+            evidence: [("tids".to_owned(), tids.clone().into())]
+                .into_iter()
+                .collect(),
+            advice: ADVICE,
+            since_ns: None,
+            weight: count as u64,
         })
     }
 }

@@ -103,7 +103,7 @@ pub trait Rule: std::fmt::Debug {
     }
 
     /// What it finds in a process that is traced from here on, or has executed
-    /// another program. Of scope [`Scope::Process`] only.
+    /// another program; about the process, whatever the rule's scope.
     fn found(&mut self, _facts: &Facts, _thresholds: &Thresholds) -> Option<Finding> {
         None
     }
@@ -170,5 +170,7 @@ fn components(episode: &Episode) -> BTreeMap<String, Value> {
     evidence
 }
 
+#[cfg(test)]
+mod found_tests;
 #[cfg(test)]
 mod tests;

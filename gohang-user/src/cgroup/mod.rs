@@ -4,6 +4,8 @@
 //! [`Hierarchy`], so that tests run against directories of fixtures. Paths of groups
 //! are as in `/proc/PID/cgroup`: absolute within their hierarchy.
 
+mod close;
+mod cpuset;
 mod error;
 mod handle;
 mod identity;
@@ -17,13 +19,16 @@ mod own_group;
 #[cfg(test)]
 mod own_tests;
 mod owner;
+mod pressure;
 mod quota;
 mod stat;
 mod tree;
+mod weight;
 
 /// Inode number of the root group of every hierarchy.
 const ROOT_ID: u64 = 1;
 
+pub use cpuset::Cpuset;
 pub use error::CgroupError;
 pub use handle::GroupHandles;
 pub use identity::{Container, Identity, Runtime};
@@ -35,6 +40,11 @@ pub use memory::{MemoryStat, PidsStat, cpuacct_usage_ns};
 pub use own::{Kept, Leftovers, OwnError, OwnGroups, WhyKept};
 pub use own_group::OwnGroup;
 pub use owner::Owner;
+pub use pressure::{Pressure, Stall};
 pub use quota::{MAX_PERIOD_NS, MIN_NS};
 pub use stat::CpuStat;
-pub use tree::{Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere};
+pub use tree::{
+    Branch, Controller, LeftBehind, Missing, OwnTree, Weight, clear, clear_everywhere,
+    is_kept_inside, kill_group, processes_below,
+};
+pub use weight::CpuWeight;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::close::Close;
 use super::error::{CgroupError, read_optional};
 use super::ids::id_of;
 use super::layout::Version;
@@ -15,8 +16,6 @@ use super::quota;
 use super::stat::CpuStat;
 use crate::process::signal_members;
 
-/// How long a group that goes out of scope is given to empty.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// First and longest pause between two looks at whether the kernel has let a group go.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 /// A group that this process has made.
@@ -198,8 +197,7 @@ impl OwnGroup {
     /// # Errors
     /// As those two.
     pub fn close(mut self, timeout: Duration) -> Result<(), OwnError> {
-        self.kill(timeout)?;
-        self.remove(timeout)
+        self.close_within(timeout)
     }
 
     /// Repeats `done` until it says so or `timeout` has passed.
@@ -223,17 +221,23 @@ impl OwnGroup {
     }
 }
 
+impl Close for OwnGroup {
+    fn kill(&self, timeout: Duration) -> Result<(), OwnError> {
+        Self::kill(self, timeout)
+    }
+
+    fn remove(&mut self, timeout: Duration) -> Result<(), OwnError> {
+        Self::remove(self, timeout)
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed
+    }
+}
+
 impl Drop for OwnGroup {
     fn drop(&mut self) {
-        if self.removed {
-            return;
-        }
-        let closed = self
-            .kill(DROP_TIMEOUT)
-            .and_then(|()| self.remove(DROP_TIMEOUT));
-        if let Err(error) = closed {
-            log::warn!("the group {} is left behind: {error}", self.dir.display());
-        }
+        self.close_at_last();
     }
 }
 

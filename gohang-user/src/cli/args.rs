@@ -1,10 +1,13 @@
 //! Every argument, defined once: help, man page and completions come from here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::report::args::DisplayArgs;
+use super::inspect::args::InspectArgs;
+use super::report::args::{DisplayArgs, duration};
 use super::run::RunArgs;
 use super::trace::args::TraceArgs;
 
@@ -34,10 +37,18 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
     Demo(DemoArgs),
-    /// Say what this machine allows, hook by hook.
+    /// State what is set for processes: Go, signals, control groups, and what to change.
+    Inspect(Box<InspectArgs>),
+    /// Say what to change about processes' surroundings, and nothing else.
+    Advise(Box<InspectArgs>),
+    /// Say what this machine allows, hook by hook, and what makes a Go project's tests hang.
     Doctor(DoctorArgs),
     /// Put two JSON reports side by side.
     Compare(CompareArgs),
+    /// Read what `run` has kept of a command that hung.
+    Open(OpenArgs),
+    /// Put two of those bundles side by side: whether it is the same hang.
+    Diff(DiffArgs),
     /// Say what an alert rule means, how it is detected and what to do.
     Explain(ExplainArgs),
     /// Print shell completions, or the man page.
@@ -86,8 +97,21 @@ pub enum DemoRole {
 }
 
 /// `gohang doctor`.
+///
+/// With a directory or a command, a Go project is looked at as well, which needs no
+/// privileges; the exit code is then 1 if it has something to change and else 0, whatever
+/// the machine allows.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Directory of a Go project to look at.
+    pub dir: Option<PathBuf>,
+    /// The command that tests the project, looked at and not run: `-- go test ./...`.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+    /// The limit of the CI job that tests the project (GitLab and Buildkite tell it by
+    /// themselves).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub job_limit: Option<Duration>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]
     pub output: Document,
@@ -102,6 +126,34 @@ pub struct CompareArgs {
     /// Report of the first run (`gohang trace -o json`).
     pub a: PathBuf,
     /// Report of the second run.
+    pub b: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+}
+
+/// `gohang open`.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// The bundle (gohang-NAME-TIME.tar.zst).
+    pub bundle: PathBuf,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub output: Document,
+    /// Print the names and sizes of what it holds.
+    #[arg(long, conflicts_with = "output")]
+    pub list: bool,
+    /// Print this one of its members, as it is.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["output", "list"])]
+    pub member: Option<String>,
+}
+
+/// `gohang diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The first bundle.
+    pub a: PathBuf,
+    /// The second bundle.
     pub b: PathBuf,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]

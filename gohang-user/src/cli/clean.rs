@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gohang::cgroup::{CgroupLayout, clear_everywhere};
 use gohang::process::ProcRoot;
-use gohang::run::told;
+use gohang::run::{clear_scopes, told};
 use gohang::sink::pipe;
 
 use super::{Exit, Failure};
@@ -20,13 +20,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn run() -> Result<Exit, Failure> {
     let proc = ProcRoot::default();
     let layout = CgroupLayout::read(&proc).map_err(Failure::unable)?;
-    let found = clear_everywhere(&layout, &proc, TIMEOUT).map_err(Failure::unable)?;
     let mut text = String::new();
+    let scopes = clear_scopes(&proc);
+    for line in &scopes {
+        text.push_str(&crate::escape_line(line));
+        text.push('\n');
+    }
+    let found = clear_everywhere(&layout, &proc, TIMEOUT).map_err(Failure::unable)?;
     for left in &found {
         text.push_str(&crate::escape_line(&told(left)));
         text.push('\n');
     }
-    if found.is_empty() {
+    if found.is_empty() && scopes.is_empty() {
         text.push_str("nothing was left behind\n");
     }
     pipe::print(text.as_bytes()).context("cannot write to stdout")?;

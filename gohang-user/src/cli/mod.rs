@@ -6,10 +6,14 @@ mod clean;
 mod compare;
 mod completions;
 mod demo;
+mod diff;
 mod doctor;
 mod exit;
 mod explain;
 mod group;
+mod inspect;
+pub mod keep;
+mod open;
 mod replay;
 pub mod report;
 pub mod run;
@@ -41,8 +45,12 @@ pub fn main() -> i32 {
         args::Command::Trace(options) => trace::run(*options),
         args::Command::Replay(options) => replay::run(options),
         args::Command::Demo(options) => demo::run(options),
+        args::Command::Inspect(options) => inspect::run(*options, inspect::Verb::Inspect),
+        args::Command::Advise(options) => inspect::run(*options, inspect::Verb::Advise),
         args::Command::Doctor(options) => doctor::run(options),
         args::Command::Compare(options) => compare::run(options),
+        args::Command::Open(options) => open::run(options),
+        args::Command::Diff(options) => diff::run(options),
         args::Command::Explain(options) => explain::run(options),
         args::Command::Completions(options) => completions::run(options),
         args::Command::Run(options) => return run::run(*options),

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gohang::cgroup::Weight;
-use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Wanted};
+use gohang::run::{self, Breaker, FAILED, Limits, Machine, Options, Tracing, Wanted};
 
 use super::group::group;
+use super::keep::KeepArgs;
 use super::report::args::duration;
 use super::{Failure, exit};
 
@@ -22,6 +23,10 @@ pub struct RunArgs {
     pub limits: LimitArgs,
     #[command(flatten)]
     pub breaker: BreakerArgs,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
@@ -56,10 +61,19 @@ pub struct LimitArgs {
     /// Do not run the command if a limit cannot be set.
     #[arg(long)]
     pub require_limits: bool,
+    /// Name of the scope, where systemd makes one.
+    #[arg(long, value_name = "NAME", value_parser = unit)]
+    pub unit: Option<String>,
+    /// Slice for the scope.
+    #[arg(long, value_name = "NAME", value_parser = unit)]
+    pub slice: Option<String>,
+    /// Make control groups directly even where systemd is there to make a scope.
+    #[arg(long, conflicts_with_all = ["unit", "slice"])]
+    pub no_systemd: bool,
     /// Run inside an existing control group, whose limits stay as they are.
     #[arg(long, value_name = "PATH", conflicts_with_all = [
         "cpu_quota", "cpu_period", "cpu_weight", "allowed_cpus", "memory_max", "tasks_max",
-        "property",
+        "property", "unit", "slice", "no_systemd",
     ])]
     pub in_cgroup: Option<String>,
 }
@@ -121,6 +135,48 @@ pub struct BreakerArgs {
     pub no_observe: bool,
 }
 
+/// What is learned of a command that hangs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Evidence")]
+pub struct EvidenceArgs {
+    /// Trace the preemption signals of its Go programs: auto, where that is possible, from 0.2 s
+    /// after its start; always, from before its first instruction, or not to run it; never.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = TraceArg::Auto)]
+    pub trace: TraceArg,
+    /// When it hangs, lift the CPU limit (if it is one that gohang has set) and watch for this
+    /// long whether it gets on then; or never.
+    #[arg(long, value_name = "TIME", value_parser = perhaps, default_value = "5s")]
+    pub lift_quota: Perhaps,
+    /// When it hangs, do not ask its listening Go programs for goroutines (net/http/pprof).
+    #[arg(long)]
+    pub no_fetch: bool,
+    /// Run this by the shell when it has hung, with GOHANG_BUNDLE and GOHANG_VERDICT in its
+    /// environment where those were written.
+    #[arg(long, value_name = "COMMAND")]
+    pub on_hang: Option<OsString>,
+    /// How long that may take.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub on_hang_time: Duration,
+}
+
+/// Whether to trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TraceArg {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<TraceArg> for Tracing {
+    fn from(argument: TraceArg) -> Self {
+        match argument {
+            TraceArg::Auto => Self::Auto,
+            TraceArg::Always => Self::Always,
+            TraceArg::Never => Self::Never,
+        }
+    }
+}
+
 /// A time, or never.
 #[derive(Debug, Clone, Copy)]
 pub struct Perhaps(Option<Duration>);
@@ -144,7 +200,7 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 impl BreakerArgs {
-    fn breaker(&self) -> Breaker {
+    fn breaker(&self, lift: Option<Duration>) -> Breaker {
         Breaker {
             timeout: self.timeout,
             idle_timeout: self.idle_timeout,
@@ -156,6 +212,7 @@ impl BreakerArgs {
             useful_cpu: self.useful_cpu,
             slow_after: self.slow_after.0,
             sample_every: self.sample_every,
+            lift,
             dump_time: self.dump_time.0,
             grace: self.grace,
         }
@@ -165,6 +222,14 @@ impl BreakerArgs {
 /// A limit that may be none.
 #[derive(Debug, Clone, Copy)]
 pub struct Infinite(Option<u64>);
+
+/// A unit's name (systemd.unit(5)).
+fn unit(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let fine = (1..=240).contains(&text.len()) && text.chars().all(allowed);
+    fine.then(|| text.to_owned())
+        .ok_or_else(|| "letters, digits and :-_.\\@ are allowed".to_owned())
+}
 
 fn cpu_quota(text: &str) -> Result<u64, String> {
     run::cpu_quota(text, machine())
@@ -185,7 +250,8 @@ fn machine() -> Machine {
 /// Runs the command and gives its exit code.
 pub(super) fn run(arguments: RunArgs) -> i32 {
     let preserve_status = arguments.breaker.preserve_status;
-    let outcome = plan(arguments).and_then(|options| Ok(run::run(&options)?));
+    let outcome =
+        plan(arguments).and_then(|(options, keep)| Ok(run::run(&options, &mut keep.keeper())?));
     match outcome {
         Ok(outcome) => outcome.exit_code(preserve_status),
         Err(failure) => {
@@ -197,25 +263,37 @@ pub(super) fn run(arguments: RunArgs) -> i32 {
     }
 }
 
-fn plan(arguments: RunArgs) -> Result<Options, Failure> {
+fn plan(arguments: RunArgs) -> Result<(Options, KeepArgs), Failure> {
     let RunArgs {
         command,
         limits,
         breaker,
+        evidence,
+        keep,
     } = arguments;
     let inside = limits.in_cgroup.as_deref().map(group).transpose()?;
     let require_limits = limits.require_limits;
-    Ok(Options {
+    let (unit, slice) = (limits.unit.clone(), limits.slice.clone());
+    let without_systemd = limits.no_systemd;
+    let options = Options {
         command,
         place: Wanted {
             limits: limits_of(limits)?,
             inside,
             require_limits,
+            unit,
+            slice,
+            without_systemd,
         },
-        breaker: breaker.breaker(),
+        breaker: breaker.breaker(evidence.lift_quota.0),
         job_limit: breaker.job_limit,
         observe: !breaker.no_observe,
-    })
+        tracing: evidence.trace.into(),
+        fetch: !evidence.no_fetch,
+        on_hang: evidence.on_hang,
+        on_hang_time: evidence.on_hang_time,
+    };
+    Ok((options, keep))
 }
 
 fn limits_of(args: LimitArgs) -> Result<Limits, Failure> {

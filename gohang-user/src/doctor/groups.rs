@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Problems;
 use super::report::Cgroup;
+use super::{Problems, controllers};
 use crate::cgroup::{CgroupError, CgroupLayout, OwnError, OwnGroups, Version};
 use crate::process::ProcRoot;
 
@@ -22,6 +22,7 @@ pub(super) fn cgroup(proc: &ProcRoot, problems: &mut Problems) -> Cgroup {
         }
     };
     found.layout = Some(layout.mode().to_string());
+    found.controllers = controllers::controllers(&layout, proc);
     match layout.cpu() {
         Ok(cpu) => {
             found.cpu_version = Some(match cpu.version {

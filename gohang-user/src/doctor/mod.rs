@@ -1,14 +1,29 @@
 //! `gohang doctor`: what this machine allows, found by trying it.
 
+mod controllers;
+mod finding;
 mod groups;
 mod hooks;
+mod kernels;
 mod machine;
+mod output;
+mod project;
 mod report;
+mod scheduler;
+mod systemd;
 mod text;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use controllers::{ControllerState, Enabled};
+pub use finding::{Finding, Severity};
+pub use project::{
+    FoundBy, GivenBy, GoTool, JobLimit, Module, ModuleMode, Project, ProjectOptions, ProxyEntry,
+    TestServer, TestTimeout,
+};
 pub use report::{Btf, Cgroup, Doctor, Memlock, Privilege, Problem, SCHEMA_VERSION, Verdict};
+pub use scheduler::{Psi, Scheduler};
+pub use systemd::Systemd;
 pub use text::text;
 
 use crate::btf::VMLINUX;
@@ -20,6 +35,8 @@ use crate::process::ProcRoot;
 pub struct Options {
     /// The kernel's type information, if not the usual file.
     pub btf: Option<PathBuf>,
+    /// A Go project to look at as well.
+    pub project: Option<ProjectOptions>,
 }
 
 /// Looks at everything. What cannot be found out is a finding, too.
@@ -84,6 +101,14 @@ pub fn examine(options: &Options) -> Doctor {
         ));
     }
     let problems = problems.worst_first();
+    let scheduler = Scheduler::read(Path::new("/"));
+    let systemd = Systemd::read();
+    let mut findings = scheduler.findings();
+    if let Some(kernel) = &kernel {
+        findings.extend(kernels::findings(kernel, scheduler.online_cpus));
+    }
+    findings.extend(controllers::findings(&cgroup.controllers));
+    findings.extend(systemd.findings());
     Doctor {
         schema_version: SCHEMA_VERSION,
         gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -105,6 +130,10 @@ pub fn examine(options: &Options) -> Doctor {
         estimate_error: precision.and_then(Precision::estimate_error),
         throttle_sources,
         attach_ns,
+        scheduler,
+        systemd,
+        findings: finding::worst_first(findings),
+        project: options.project.as_ref().map(project::examine),
     }
 }
 
@@ -224,6 +253,7 @@ mod tests {
     fn a_wrong_path_for_the_types_is_named_and_fatal() {
         let found = examine(&Options {
             btf: Some("/nonexistent/btf".into()),
+            project: None,
         });
         assert_eq!(found.verdict, Verdict::Cannot);
         assert!(found.btf.read_ns.is_none() && found.precision.is_none());

@@ -3,6 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::controllers::ControllerState;
+use super::finding::Finding;
+use super::project::Project;
+use super::scheduler::Scheduler;
+use super::systemd::Systemd;
 use crate::probe::{EstimateError, Hook, Precision, ThrottleSource};
 
 /// Raised when a field changes its meaning or goes away.
@@ -53,6 +58,15 @@ pub struct Doctor {
     pub throttle_sources: Vec<ThrottleSource>,
     /// How long loading and attaching took.
     pub attach_ns: Option<u64>,
+    /// Settings of the scheduler.
+    pub scheduler: Scheduler,
+    /// systemd.
+    pub systemd: Systemd,
+    /// What of the machine makes stalls or hides them; warnings first. None of it keeps
+    /// gohang from tracing.
+    pub findings: Vec<Finding>,
+    /// The Go project; null if none was asked for. Its findings have no part in `verdict`.
+    pub project: Option<Project>,
 }
 
 /// Whether tracing works.
@@ -131,4 +145,6 @@ pub struct Cgroup {
     pub made: Option<String>,
     /// Why it did not work.
     pub error: Option<String>,
+    /// The controllers that limits come from.
+    pub controllers: Vec<ControllerState>,
 }

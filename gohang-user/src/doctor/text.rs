@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::controllers::{ControllerState, Enabled};
+use super::finding::{Finding, Severity};
+use super::project;
 use super::report::{Doctor, Memlock, Verdict};
+use super::scheduler::Psi;
 use crate::probe::{Hook, HookState, StepState, ThrottleSource};
 use crate::process::escape;
 use crate::units::duration;
@@ -32,7 +36,16 @@ pub fn text(found: &Doctor) -> String {
             line(&mut out, &format!("{mark}{part}"));
         }
     }
+    if let Some(own) = &found.project {
+        head(&mut out, "Go project");
+        for (label, value) in project::text(own) {
+            row(&mut out, label, &value);
+        }
+        findings(&mut out, "what to change in the project", &own.findings);
+    }
+    findings(&mut out, "worth knowing of the machine", &found.findings);
     kernel(&mut out, found);
+    scheduler(&mut out, found);
     head(&mut out, "privileges");
     for own in &found.privileges {
         let state = match (own.held, own.required) {
@@ -120,6 +133,78 @@ fn kernel(out: &mut String, found: &Doctor) {
     }
 }
 
+/// Findings below a title; nothing without any.
+fn findings(out: &mut String, title: &str, findings: &[Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    head(out, title);
+    for finding in findings {
+        let mark = match finding.severity {
+            Severity::Warning => "warning",
+            Severity::Info => "note",
+        };
+        line(out, &format!("  {mark}: {} [{}]", finding.what, finding.id));
+        if let Some(advice) = &finding.advice {
+            line(out, &format!("    -> {advice}"));
+        }
+    }
+}
+
+fn scheduler(out: &mut String, found: &Doctor) {
+    head(out, "scheduler");
+    let own = &found.scheduler;
+    let unknown = || "unknown".to_owned();
+    let number = |value: Option<u32>| value.map_or_else(unknown, |value| value.to_string());
+    row(out, "CPUs online", &number(own.online_cpus));
+    row(out, "ticks a second (HZ)", &number(own.hz));
+    let slice = own.cfs_bandwidth_slice_ns.map_or_else(unknown, duration);
+    row(out, "CFS bandwidth slice", &slice);
+    let high = match own.high_resolution_timers {
+        Some(true) => "yes",
+        Some(false) => "NO",
+        None => "unknown",
+    };
+    row(out, "timers between ticks", high);
+    let none = || "none".to_owned();
+    let without_tick = own.nohz_full.clone().unwrap_or_else(none);
+    row(out, "CPUs without tick", &without_tick);
+    let isolated = own.isolated.clone().unwrap_or_else(none);
+    row(out, "isolated CPUs", &isolated);
+    let psi = match own.psi {
+        Psi::On => "on",
+        Psi::Off => "off",
+        Psi::Absent => "not in this kernel",
+        Psi::Unknown => "unknown",
+    };
+    row(out, "pressure (PSI)", psi);
+    let systemd = match (found.systemd.version, found.systemd.running) {
+        (Some(version), true) => version.to_string(),
+        (Some(version), false) => format!("{version}, not running"),
+        (None, true) => "running, version unknown".to_owned(),
+        (None, false) => "none".to_owned(),
+    };
+    row(out, "systemd", &systemd);
+}
+
+fn controller(own: &ControllerState) -> String {
+    let state = match own.state {
+        Enabled::Enabled => "enabled",
+        Enabled::NotHandedDown => "not handed down to the groups",
+        Enabled::NotMounted => "not mounted",
+        Enabled::Disabled => "turned off at boot",
+        Enabled::Absent => "not in this kernel",
+    };
+    let inside = match own.in_own_group {
+        Some(false) => ", not in gohang's own group",
+        _ => "",
+    };
+    match (own.version, &own.mount) {
+        (Some(version), Some(mount)) => format!("{state}{inside} (v{version}, at {mount})"),
+        _ => state.to_owned(),
+    }
+}
+
 fn cgroup(out: &mut String, found: &Doctor) {
     head(out, "control groups");
     let own = &found.cgroup;
@@ -129,6 +214,10 @@ fn cgroup(out: &mut String, found: &Doctor) {
         _ => "not found".to_owned(),
     };
     row(out, "cpu controller", &cpu);
+    for own in &own.controllers {
+        let label = format!("controller {}", own.controller);
+        row(out, &label, &controller(own));
+    }
     let made = match (&own.made, &own.error) {
         (Some(path), _) => format!("can be made (made and removed {path})"),
         (None, Some(error)) => format!("cannot be made: {error}"),

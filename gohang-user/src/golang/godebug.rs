@@ -1,13 +1,16 @@
-//! Whether a process's settings turn asynchronous preemption off.
+//! A process's `GODEBUG` settings, and whether they turn asynchronous preemption off.
 //!
 //! As `parsedebugvars` in Go's runtime/runtime1.go reads them (1.14 to 1.27): the
 //! settings built into the program first, then those of the environment, from
 //! left to right, so that the last one counts. Only the environment that the
-//! process was started with does: `asyncpreemptoff` cannot be changed later.
+//! process was started with does: most settings, `asyncpreemptoff` and those of
+//! `GOMAXPROCS` among them, cannot be changed later.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::modinfo::ModInfo;
+use super::number::runtime_int;
 use super::version::GoVersion;
 
 /// First minor version with asynchronous preemption.
@@ -25,7 +28,7 @@ pub struct PreemptionOff {
 }
 
 /// Where a `GODEBUG` setting stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// `GODEBUG` in the environment that the process was started with.
@@ -46,16 +49,7 @@ pub fn preemption_off(
     if minor.is_some_and(|minor| minor < ASYNC_PREEMPTION) {
         return None;
     }
-    let built_in = info.setting("DefaultGODEBUG").unwrap_or("").as_bytes();
-    let given = [
-        (Origin::BuiltIn, built_in),
-        (Origin::Environment, variable(environ, b"GODEBUG")),
-    ];
-    let last = |key: &str| {
-        let settings = given.iter().rev();
-        let mut found = settings.filter_map(|(origin, list)| Some((*origin, value(list, key)?)));
-        found.next()
-    };
+    let last = |key: &str| godebug(version, info, environ, key);
     let off = |key: &str, (origin, value): (Origin, i32)| PreemptionOff {
         setting: format!("{key}={value}"),
         origin,
@@ -70,30 +64,46 @@ pub fn preemption_off(
         .map(|found| off("asyncpreemptoff", found))
 }
 
-/// The value of a variable, the first of this name as `gogetenv` takes it; empty
-/// if there is none.
-fn variable<'a>(environ: &'a [u8], name: &[u8]) -> &'a [u8] {
+/// The value that the runtime takes for the setting `key`, and where it stands; `None`
+/// when nobody set it, so that the runtime's own default holds. `environ` is the
+/// process's `/proc/PID/environ`.
+#[must_use]
+pub fn godebug(
+    version: &GoVersion,
+    info: &ModInfo,
+    environ: &[u8],
+    key: &str,
+) -> Option<(Origin, i32)> {
+    let built_in = info.setting("DefaultGODEBUG").unwrap_or("").as_bytes();
+    let given = [
+        (Origin::Environment, variable(environ, b"GODEBUG")),
+        (Origin::BuiltIn, built_in),
+    ];
+    given
+        .iter()
+        .find_map(|(origin, list)| Some((*origin, value(version, list, key)?)))
+}
+
+/// The value of a variable in the text of `/proc/PID/environ`, the first of this name as
+/// `gogetenv` takes it.
+#[must_use]
+pub fn environment_variable<'a>(environ: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     environ
         .split(|byte| *byte == 0)
         .find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
-        .unwrap_or(b"")
+}
+
+/// The same; empty if there is none.
+pub(super) fn variable<'a>(environ: &'a [u8], name: &[u8]) -> &'a [u8] {
+    environment_variable(environ, name).unwrap_or(b"")
 }
 
 /// The last value of a setting that the runtime takes.
-fn value(list: &[u8], key: &str) -> Option<i32> {
+fn value(version: &GoVersion, list: &[u8], key: &str) -> Option<i32> {
     list.rsplit(|byte| *byte == b',').find_map(|item| {
         let value = item.strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
-        number(value)
+        runtime_int(version, value)
     })
-}
-
-/// As `atoi32`: no sign but `-`, and nothing around it.
-fn number(text: &[u8]) -> Option<i32> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if !digits.first()?.is_ascii_digit() {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -116,7 +126,7 @@ mod tests {
     fn settings_that_turn_it_off_and_others() {
         let environment = |setting: &str| Some((setting.to_owned(), Origin::Environment));
         let built_in = |setting: &str| Some((setting.to_owned(), Origin::BuiltIn));
-        let table: [(&str, &str, &[u8], Off); 19] = [
+        let table: [(&str, &str, &[u8], Off); 20] = [
             ("go1.27.3", "", b"", None),
             ("go1.27.3", "", b"A=1\0GODEBUG=\0", None),
             (
@@ -149,7 +159,14 @@ mod tests {
             ("go1.27.3", "", b"XGODEBUG=asyncpreemptoff=1", None),
             ("go1.27.3", "", b"GODEBUG=xasyncpreemptoff=1", None),
             ("go1.27.3", "", b"GODEBUG=asyncpreemptoff", None),
-            ("go1.27.3", "", b"GODEBUG=asyncpreemptoff=+1", None),
+            // A plus sign is read from 1.26 on.
+            ("go1.25.5", "", b"GODEBUG=asyncpreemptoff=+1", None),
+            (
+                "go1.27.3",
+                "",
+                b"GODEBUG=asyncpreemptoff=+1",
+                environment("asyncpreemptoff=1"),
+            ),
             ("go1.27.3", "", b"GODEBUG=asyncpreemptoff= 1", None),
             ("go1.27.3", "", b"GODEBUG=asyncpreemptoff=99999999999", None),
             (

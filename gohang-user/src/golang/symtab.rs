@@ -9,6 +9,8 @@ const SHT_SYMTAB: u32 = 2;
 const SECTION: &str = ".symtab";
 /// Bytes of a symbol in a 64-bit file.
 const SYMBOL: u64 = 24;
+/// `STT_OBJECT`.
+const STT_OBJECT: u8 = 1;
 /// `STT_FUNC`.
 const STT_FUNC: u8 = 2;
 /// Largest table and largest table of names; a program of several hundred megabytes
@@ -59,7 +61,17 @@ impl Symtab {
     }
 
     /// Calls `visit` with every function that has a size.
-    fn each<R: ReadAt>(&self, elf: &Elf<R>, mut visit: impl FnMut(Symbol)) -> Result<(), ElfError> {
+    fn each<R: ReadAt>(&self, elf: &Elf<R>, visit: impl FnMut(Symbol)) -> Result<(), ElfError> {
+        self.each_of(elf, STT_FUNC, visit)
+    }
+
+    /// Calls `visit` with every symbol of this kind that has a size.
+    fn each_of<R: ReadAt>(
+        &self,
+        elf: &Elf<R>,
+        kind: u8,
+        mut visit: impl FnMut(Symbol),
+    ) -> Result<(), ElfError> {
         let (offset, size) = self.symbols;
         let mut at = 0;
         // A whole number of symbols.
@@ -69,7 +81,7 @@ impl Symtab {
             let chunk = elf.bytes(offset + at, len, "its symbol table is cut off")?;
             for raw in chunk.chunks_exact(SYMBOL as usize) {
                 let (start, length) = (elf.word(raw, 8), elf.word(raw, 16));
-                if raw[4] & 0xf == STT_FUNC && length > 0 {
+                if raw[4] & 0xf == kind && length > 0 {
                     visit(Symbol {
                         start,
                         end: start.saturating_add(length),
@@ -91,9 +103,30 @@ impl Symtab {
         elf: &Elf<R>,
         wanted: &[&str],
     ) -> Result<Vec<Option<Symbol>>, ElfError> {
+        self.find_all_of(elf, STT_FUNC, wanted)
+    }
+
+    /// The variables called `wanted`, in that order, found in one pass.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn find_variables<R: ReadAt>(
+        &self,
+        elf: &Elf<R>,
+        wanted: &[&str],
+    ) -> Result<Vec<Option<Symbol>>, ElfError> {
+        self.find_all_of(elf, STT_OBJECT, wanted)
+    }
+
+    fn find_all_of<R: ReadAt>(
+        &self,
+        elf: &Elf<R>,
+        kind: u8,
+        wanted: &[&str],
+    ) -> Result<Vec<Option<Symbol>>, ElfError> {
         let places = self.places(elf, wanted)?;
         let mut found = vec![None; wanted.len()];
-        self.each(elf, |symbol| {
+        self.each_of(elf, kind, |symbol| {
             let first = places.partition_point(|(place, _)| *place < symbol.name);
             let same = places[first..]
                 .iter()

@@ -5,8 +5,10 @@
 //! [`ProcError::Gone`], never a panic.
 
 mod activity;
+mod affinity;
 mod counter;
 mod cpu;
+mod cpu_list;
 mod error;
 mod escape;
 mod kill;
@@ -15,8 +17,10 @@ mod stat;
 mod status;
 
 pub use activity::Activity;
+pub use affinity::allowed_cpus;
 pub use counter::{WentBack, growth};
 pub use cpu::CpuTimes;
+pub use cpu_list::CpuList;
 pub use error::ProcError;
 pub use escape::escape;
 pub use kill::signal_members;

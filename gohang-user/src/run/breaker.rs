@@ -25,6 +25,9 @@ pub struct Breaker {
     pub slow_after: Option<Duration>,
     /// How often it is looked.
     pub sample_every: Duration,
+    /// Time to watch for progress with the CPU limit lifted; `None`: it is lifted for what
+    /// comes then, and not watched.
+    pub lift: Option<Duration>,
     /// Time for Go programs to print their goroutines; `None`: they are not asked to.
     pub dump_time: Option<Duration>,
     /// Time from SIGTERM to SIGKILL.
@@ -44,6 +47,7 @@ impl Default for Breaker {
             useful_cpu: 0.01,
             slow_after: Some(Duration::from_secs(60)),
             sample_every: Duration::from_millis(500),
+            lift: Some(Duration::from_secs(5)),
             dump_time: Some(Duration::from_secs(10)),
             grace: Duration::from_secs(10),
         }

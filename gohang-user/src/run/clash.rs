@@ -80,30 +80,65 @@ fn of_job<'a>(variable: &dyn Fn(&str) -> Option<String>) -> Option<(Duration, &'
     })
 }
 
+/// The limit of a test binary, and where it is given; without one it is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TestLimit {
+    /// With the command.
+    Command(Option<Duration>),
+    /// In `GOFLAGS`.
+    Goflags(Option<Duration>),
+    /// Nowhere: `go test`'s own default, or none for a test binary by itself.
+    Default(Option<Duration>),
+    /// The command is neither `go test` nor a test binary.
+    Unknown,
+}
+
+/// The limit of the CI job that the environment tells, and the variable that does.
+pub(crate) fn ci_job_limit() -> Option<(Duration, &'static str)> {
+    of_job(&|name: &str| std::env::var(name).ok())
+}
+
 /// The limit that `go test` puts on each test binary; `None` when the command is not one, or
 /// has none.
 fn go_timeout(command: &[OsString], goflags: &str) -> Option<Duration> {
+    match go_test_limit(command, goflags) {
+        TestLimit::Command(limit) | TestLimit::Goflags(limit) | TestLimit::Default(limit) => limit,
+        TestLimit::Unknown => None,
+    }
+}
+
+/// The limit that the command puts on each test binary.
+pub(crate) fn go_test_limit(command: &[OsString], goflags: &str) -> TestLimit {
     let words: Vec<&str> = command.iter().filter_map(|word| word.to_str()).collect();
-    let (program, arguments) = words.split_first()?;
-    let name = Path::new(program).file_name()?.to_str()?;
-    if name.ends_with(".test") {
-        return flag(arguments).filter(|limit| !limit.is_zero());
-    }
-    if name != "go" {
-        return None;
-    }
-    // `-C dir` may stand before the subcommand.
-    let rest = match arguments {
-        ["-C", _, rest @ ..] => rest,
-        [first, rest @ ..] if first.starts_with("-C=") => rest,
-        rest => rest,
+    let Some((program, arguments)) = words.split_first() else {
+        return TestLimit::Unknown;
+    };
+    let set = |limit: Duration| (!limit.is_zero()).then_some(limit);
+    let name = Path::new(program)
+        .file_name()
+        .and_then(|name| name.to_str());
+    let rest = match (name, arguments) {
+        (Some(name), _) if name.ends_with(".test") => {
+            return match flag(arguments) {
+                Some(limit) => TestLimit::Command(set(limit)),
+                None => TestLimit::Default(None),
+            };
+        }
+        // `-C dir` may stand before the subcommand.
+        (Some("go"), ["-C", _, rest @ ..]) => rest,
+        (Some("go"), [first, rest @ ..]) if first.starts_with("-C=") => rest,
+        (Some("go"), rest) => rest,
+        _ => return TestLimit::Unknown,
     };
     let ["test", rest @ ..] = rest else {
-        return None;
+        return TestLimit::Unknown;
     };
     let of_env: Vec<&str> = goflags.split_whitespace().collect();
-    let limit = flag(rest).or_else(|| flag(&of_env)).unwrap_or(GO_DEFAULT);
-    (!limit.is_zero()).then_some(limit)
+    match (flag(rest), flag(&of_env)) {
+        (Some(limit), _) => TestLimit::Command(set(limit)),
+        (None, Some(limit)) => TestLimit::Goflags(set(limit)),
+        (None, None) => TestLimit::Default(Some(GO_DEFAULT)),
+    }
 }
 
 /// The last `-timeout` among flags, in any of its spellings.

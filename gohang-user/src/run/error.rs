@@ -31,6 +31,12 @@ pub enum RunError {
     /// The place for it could not be made.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// Tracing was asked for and is not possible.
+    #[error(
+        "cannot trace the command: {0}; without --trace always it runs all the same (`gohang \
+         doctor` tells what tracing takes)"
+    )]
+    NotTraced(String),
     /// The kernel refused something else.
     #[error("cannot {what}: {source}")]
     System {

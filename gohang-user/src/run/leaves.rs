@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::golang::Inspector;
-use crate::process::ProcRoot;
+use crate::process::{ProcRoot, Status};
 
 /// SIGQUIT is caught by every Go program, unless it does not want to.
 const SIGQUIT: u32 = libc::SIGQUIT as u32;
@@ -44,8 +44,14 @@ fn leaves(parents: &HashMap<u32, u32>, is_go: impl Fn(u32) -> bool) -> Vec<u32> 
 
 /// Whether it would print its goroutines at SIGQUIT; `None` when it has ended.
 pub(super) fn answers(proc: &ProcRoot, pid: u32) -> Option<bool> {
-    let status = proc.status(pid).ok()?;
-    Some(status.sig_caught.contains(SIGQUIT) && !status.sig_ignored.contains(SIGQUIT))
+    proc.status(pid).ok().as_ref().map(would_answer)
+}
+
+/// Whether a process in this state would.
+pub(super) fn would_answer(status: &Status) -> bool {
+    status.sig_caught.contains(SIGQUIT)
+        && !status.sig_ignored.contains(SIGQUIT)
+        && !status.sig_blocked.contains(SIGQUIT)
 }
 
 #[cfg(test)]

@@ -10,12 +10,19 @@
 mod breaker;
 mod child;
 mod clash;
+mod collect;
 mod error;
+pub mod evidence;
+pub mod explain;
+mod fetch;
 mod goroutines;
 mod inherited;
+pub mod keep;
+mod keeper;
 mod ladder;
 mod leaves;
 mod limits;
+mod on_hang;
 mod orphans;
 mod outcome;
 mod output;
@@ -24,17 +31,21 @@ mod remains;
 mod say;
 mod session;
 mod signals;
+mod tracer;
 mod watch;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
 pub use breaker::Breaker;
+pub(crate) use clash::{TestLimit, ci_job_limit, go_test_limit};
 pub use error::{FAILED, RunError};
+pub use keeper::{Judged, Keeper, NoKeeper};
 pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, weight};
 pub use outcome::{Ended, HUNG, HUNG_AND_KILLED, Outcome};
-pub use place::{LABEL, PlaceError, Wanted};
+pub use place::{LABEL, ManagerError, PlaceError, Wanted, clear_scopes};
 pub use session::{run, told};
+pub use tracer::Tracing;
 pub use watch::{Cause, Reason, Verdict};
 
 /// What to run, and how.
@@ -50,4 +61,12 @@ pub struct Options {
     pub job_limit: Option<Duration>,
     /// Look at what it prints.
     pub observe: bool,
+    /// Trace the preemption signals of its Go programs.
+    pub tracing: Tracing,
+    /// When it hangs, ask what listens among its Go programs for goroutines.
+    pub fetch: bool,
+    /// Run when it has hung, by the shell.
+    pub on_hang: Option<OsString>,
+    /// How long that may take.
+    pub on_hang_time: Duration,
 }

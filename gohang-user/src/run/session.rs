@@ -1,7 +1,9 @@
 //! One run, from the making of its place to its end.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,8 +12,11 @@ use super::Options;
 use super::child::{Change, Child, Start};
 use super::clash;
 use super::error::RunError;
+use super::evidence::{EVIDENCE_VERSION, Evidence};
 use super::inherited::Inherited;
+use super::keeper::Keeper;
 use super::ladder;
+use super::on_hang;
 use super::orphans;
 use super::outcome::{Ended, Outcome};
 use super::output::Streams;
@@ -19,9 +24,12 @@ use super::place::{self, LABEL, Place};
 use super::remains;
 use super::say::say;
 use super::signals::{Arrived, Signals};
-use super::watch::{Verdict, Watch};
+use super::tracer::{Tracer, Tracing};
+use super::watch::Watch;
 use crate::cgroup::{self, CgroupLayout, LeftBehind};
 use crate::process::ProcRoot;
+use crate::report::Moment;
+use crate::source::now;
 
 /// How long leftovers of earlier runs may take to end.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,7 +50,7 @@ pub(super) struct Session {
 ///
 /// # Errors
 /// When it could not be started.
-pub fn run(options: &Options) -> Result<Outcome, RunError> {
+pub fn run(options: &Options, keeper: &mut dyn Keeper) -> Result<Outcome, RunError> {
     let proc = ProcRoot::default();
     let inherited = Inherited::note();
     // From here on a signal does not end gohang, so that nothing is left behind.
@@ -61,33 +69,67 @@ pub fn run(options: &Options) -> Result<Outcome, RunError> {
         .map_err(RunError::system("look at the standard streams"))?;
     // A terminal's job control works on the group that the shell made for this job.
     let shares_group = File::open("/dev/tty").is_ok();
-    let started = start(options, place.as_mut(), &streams, inherited, !shares_group);
-    let child = match started {
-        Ok(child) => child,
+    let started = start(
+        options,
+        place.as_mut(),
+        &streams,
+        inherited,
+        !shares_group,
+        |pid, own| {
+            let watch = Watch::new(&options.breaker, &layout, &proc, pid, own, Instant::now())?;
+            let mut tracer = Tracer::start(options.tracing, &layout, &proc, pid);
+            if options.tracing == Tracing::Always {
+                tracer.wait().map_err(RunError::NotTraced)?;
+            }
+            Ok(Beside { watch, tracer })
+        },
+    );
+    let (child, mut beside) = match started {
+        Ok(started) => started,
         Err(error) => {
             remains::end(place, &proc);
             return Err(error);
         }
     };
+    let at = now();
+    beside.tracer.started(at.mono_ns);
+    let mut evidence = about(&options.command, child.id(), at);
     let mut session = Session {
         child,
         signals,
         shares_group,
         ended: None,
     };
-    let own = !place.groups().is_empty();
     let outcome = streams.started().and_then(|()| {
-        let pid = session.child.id();
-        let now = Instant::now();
-        // Without, it has ended already.
-        let watch = Watch::new(&options.breaker, &layout, &proc, pid, own, now).ok();
-        session.follow(options, &proc, place.as_mut(), &mut streams, watch)
+        let evidence = std::mem::take(&mut evidence);
+        let follow = Following {
+            options,
+            proc: &proc,
+            place: place.as_mut(),
+            streams: &mut streams,
+            beside,
+            keeper,
+            evidence,
+        };
+        session.follow(follow)
     });
     remains::end(place, &proc);
     streams.finish(LAST_OUTPUT);
-    let hung = outcome.map_err(RunError::system("follow the command"))?;
-    if let Some(hung) = &hung {
-        hung.tell();
+    let mut hung = outcome.map_err(RunError::system("follow the command"))?;
+    match &mut hung {
+        Some(hung) => {
+            hung.take(keeper.keep(&hung.evidence));
+            hung.tell();
+            if let Some(command) = &options.on_hang {
+                let interrupted = || session.is_told_to_end();
+                on_hang::run(command, &hung.judged, options.on_hang_time, interrupted);
+            }
+        }
+        None => {
+            if let Err(why) = keeper.ended(&streams.seen().tests(Instant::now())) {
+                say(&format!("warning: {why}"));
+            }
+        }
     }
     Ok(Outcome {
         command: session.ended,
@@ -95,30 +137,81 @@ pub fn run(options: &Options) -> Result<Outcome, RunError> {
     })
 }
 
-/// Starts the command in its place.
+/// What is known before the command has done anything.
+fn about(command: &[OsString], pid: u32, started: Moment) -> Evidence {
+    let lossy = |text: &OsStr| String::from_utf8_lossy(text.as_bytes()).into_owned();
+    let directory = std::env::current_dir().unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let host = rustix::system::uname();
+    Evidence {
+        evidence_version: EVIDENCE_VERSION,
+        gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: host.release().to_string_lossy().into_owned(),
+        cpus: cpus as u64,
+        host: host.nodename().to_string_lossy().into_owned(),
+        command: command.iter().map(|word| lossy(word)).collect(),
+        pid,
+        directory: lossy(directory.as_os_str()),
+        started,
+        ..Evidence::default()
+    }
+}
+
+/// What accompanies the command from before its first instruction.
+struct Beside {
+    watch: Watch,
+    tracer: Tracer,
+}
+
+/// What following the command takes.
+struct Following<'a> {
+    options: &'a Options,
+    proc: &'a ProcRoot,
+    place: &'a mut dyn Place,
+    streams: &'a mut Streams,
+    beside: Beside,
+    keeper: &'a mut dyn Keeper,
+    evidence: Evidence,
+}
+
+/// Starts the command in its place; before it does anything, what is `beside` it begins.
 fn start(
     options: &Options,
     place: &mut dyn Place,
     streams: &Streams,
     inherited: Inherited,
     own_group: bool,
-) -> Result<Child, RunError> {
+    beside: impl FnOnce(u32, bool) -> Result<Beside, RunError>,
+) -> Result<(Child, Beside), RunError> {
     let start = Start {
         command: &options.command,
         own_group,
-        dies_with_us: place.groups().is_empty(),
+        dies_with_us: !place.is_group(),
         streams: streams.child_ends(),
         inherited,
     };
     let waiting = start.fork().map_err(RunError::system("start a process"))?;
-    if let Err(error) = place.take_in(waiting.pid()) {
-        waiting.give_up();
-        return Err(error.into());
+    match place.take_in(waiting.pid()) {
+        Ok(lost) => lost
+            .iter()
+            .for_each(|line| say(&format!("warning: {line}"))),
+        Err(error) => {
+            waiting.give_up();
+            return Err(error.into());
+        }
     }
-    waiting.release().map_err(|source| RunError::Exec {
+    let beside = match beside(waiting.pid(), place.is_group()) {
+        Ok(beside) => beside,
+        Err(error) => {
+            waiting.give_up();
+            return Err(error);
+        }
+    };
+    let child = waiting.release().map_err(|source| RunError::Exec {
         program: options.command.first().cloned().unwrap_or_default(),
         source,
-    })
+    })?;
+    Ok((child, beside))
 }
 
 /// Ends and removes what killed runs have left behind.
@@ -152,27 +245,25 @@ pub fn told(left: &LeftBehind) -> String {
 impl Session {
     /// Forwards signals, follows stops and watches until the command has ended, by itself or
     /// because it hung.
-    fn follow(
-        &mut self,
-        options: &Options,
-        proc: &ProcRoot,
-        place: &mut dyn Place,
-        streams: &mut Streams,
-        mut watch: Option<Watch>,
-    ) -> io::Result<Option<ladder::Hung>> {
+    fn follow(&mut self, following: Following<'_>) -> io::Result<Option<ladder::Hung>> {
+        let Following {
+            options,
+            proc,
+            place,
+            streams,
+            mut beside,
+            keeper,
+            mut evidence,
+        } = following;
+        let Beside { watch, tracer } = &mut beside;
         loop {
             let now = Instant::now();
-            let limit = watch
-                .as_ref()
-                .map(|watch| watch.next_tick().saturating_duration_since(now));
-            self.step(limit)?;
+            let next = watch.next_tick().saturating_duration_since(now);
+            let alarmed = self.step(Some(next), watch.alarms())?;
             let now = Instant::now();
-            let Some(watch) = &mut watch else {
-                if self.ended.is_some() {
-                    return Ok(None);
-                }
-                continue;
-            };
+            if alarmed {
+                watch.alarm(now, &mut say);
+            }
             if self.ended.is_some() {
                 watch.end(now, streams, &mut say);
                 return Ok(None);
@@ -180,46 +271,62 @@ impl Session {
             if now < watch.next_tick() {
                 continue;
             }
+            if let Some(why) = tracer.news() {
+                log::info!("preemption signals are not traced: {why}");
+            }
             if let Some(verdict) = watch.tick(now, place, streams, &mut say) {
-                return self.end(options, proc, place, streams, verdict).map(Some);
+                watch.fill(&mut evidence, &verdict, now, streams);
+                let ladder = ladder::Ladder {
+                    session: self,
+                    options,
+                    proc,
+                    place,
+                    streams,
+                    watch,
+                    tracer,
+                    keeper,
+                    evidence,
+                    decided: now,
+                };
+                return ladder.climb(verdict).map(Some);
             }
         }
     }
 
-    fn end(
-        &mut self,
-        options: &Options,
-        proc: &ProcRoot,
-        place: &mut dyn Place,
-        streams: &mut Streams,
-        verdict: Verdict,
-    ) -> io::Result<ladder::Hung> {
-        ladder::Ladder {
-            session: self,
-            breaker: &options.breaker,
-            proc,
-            place,
-            streams,
+    /// Whether a signal that asks to end has arrived since the last look.
+    fn is_told_to_end(&mut self) -> bool {
+        let asks = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+        let mut told = false;
+        while let Ok(Some(arrived)) = self.signals.next() {
+            told |= asks.contains(&arrived.signal);
         }
-        .climb(verdict)
+        told
     }
 
-    /// Waits for something to happen, at most `limit`, and deals with it.
-    pub fn step(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let mut fds = [
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.child, PollFlags::IN),
-        ];
+    /// Waits for something to happen, at most `limit`, and deals with it; whether one of the
+    /// `alarms` went.
+    pub fn step(&mut self, limit: Option<Duration>, alarms: &[File]) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(
+            alarms
+                .iter()
+                .map(|alarm| PollFd::new(alarm, PollFlags::PRI)),
+        );
         // An ended command stays ended.
-        let watched = if self.ended.is_some() { 1 } else { 2 };
+        if self.ended.is_none() {
+            fds.push(PollFd::new(&self.child, PollFlags::IN));
+        }
         let limit = limit.map(|limit| Timespec {
             tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: limit.subsec_nanos().into(),
         });
-        match poll(&mut fds[..watched], limit.as_ref()) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let went = |alarm: &PollFd<'_>| !alarm.revents().is_empty();
+        let alarmed = fds[1..=alarms.len()].iter().any(went);
+        drop(fds);
         while let Some(arrived) = self.signals.next()? {
             self.forward(arrived)?;
         }
@@ -232,7 +339,8 @@ impl Session {
             }
         }
         let command = self.ended.is_none().then(|| self.child.id());
-        orphans::collect(command)
+        orphans::collect(command)?;
+        Ok(alarmed)
     }
 
     fn forward(&self, arrived: Arrived) -> io::Result<()> {

@@ -29,6 +29,11 @@ pub fn write_document(out: &mut impl Write, value: &impl Serialize) -> io::Resul
     out.write_all(b"\n")
 }
 
+/// Appends a document as one line.
+pub fn write_line(out: &mut Vec<u8>, value: &crate::inspect::Inspection) {
+    push_line(out, value);
+}
+
 /// Appends any value as one line.
 pub(super) fn push_line(out: &mut Vec<u8>, value: &impl Serialize) {
     let result = value.serialize(&mut Serializer::with_formatter(&mut *out, AsciiCompact));

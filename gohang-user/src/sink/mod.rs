@@ -5,6 +5,7 @@
 
 pub mod episode_text;
 pub mod explain_text;
+pub mod inspect_text;
 pub mod interval;
 pub mod json;
 pub mod jsonl;

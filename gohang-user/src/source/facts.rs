@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::signals::SignalFacts;
 use crate::cgroup::{CgroupIds, CgroupLayout, Hierarchy, Limits, Membership};
 use crate::event::ProcessId;
 use crate::golang::PreemptionOff;
@@ -31,6 +32,9 @@ pub struct Facts {
     /// What turns its asynchronous preemption off, if anything does.
     #[serde(default)]
     pub preemption_off: Option<PreemptionOff>,
+    /// What keeps SIGURG from it, as it was found running.
+    #[serde(default)]
+    pub signals: SignalFacts,
     /// It had ended before its program could be looked at: whether it was Go is
     /// not known.
     pub gone: bool,

@@ -13,6 +13,7 @@ use gohang_common::map::GoOffsets;
 use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
+use super::signals::{self, SignalFacts};
 use super::{Item, Source, SourceError, Taken, pending, senders};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
@@ -43,6 +44,8 @@ pub struct Live {
     inspector: Inspector,
     enricher: Enricher,
     places: Places,
+    /// Threads whose signal masks may still be looked at.
+    looks: usize,
     taken: Taken,
     traced: BTreeSet<u32>,
     /// Facts read before the first drain.
@@ -112,6 +115,7 @@ impl Live {
             inspector: Inspector::new(proc.clone()),
             enricher,
             places: Places::new(proc.clone()),
+            looks: signals::BUDGET,
             proc,
             taken: Taken::default(),
             traced: BTreeSet::new(),
@@ -339,6 +343,11 @@ impl Live {
             go: go.map(|go| go.program.build.version.to_string()),
             no_goid: go.and_then(|go| go.program.offsets.as_ref().err().map(ToString::to_string)),
             preemption_off: go.and_then(|go| self.preemption_off(pid, record, go)),
+            signals: match (go, record) {
+                (Some(_), None) => signals::look(&self.proc, pid, &mut self.looks),
+                // One that has just begun has what it inherited.
+                _ => SignalFacts::default(),
+            },
             gone: false,
             executed,
             group,

@@ -11,6 +11,7 @@ mod recorded_tests;
 pub mod recording;
 mod select;
 mod senders;
+mod signals;
 mod synthetic;
 
 pub use check::{SelectError, check_pids};
@@ -19,6 +20,7 @@ pub use live::{Live, LiveOptions};
 pub use recorded::{Ending, Recorded};
 pub use select::Selection;
 pub use senders::SenderUse;
+pub use signals::{Dropped, SignalFacts};
 pub use synthetic::Synthetic;
 
 use crate::event::{Episode, Event};

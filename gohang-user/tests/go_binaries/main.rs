@@ -5,7 +5,9 @@
 //! both it is the `go` on `PATH`.
 
 mod build_info;
+mod gomaxprocs;
 mod layout;
+mod paused;
 mod programs;
 mod safepoint;
 mod symbols;

@@ -19,6 +19,8 @@ pub struct Options<'a> {
     pub cgo: bool,
     /// For an architecture, by Go's name; the machine's own without.
     pub arch: Option<&'a str>,
+    /// The version that `go.mod` asks for; an old one without.
+    pub go_line: Option<&'a str>,
     /// Arguments of `go build`.
     pub args: &'a [&'a str],
 }
@@ -90,11 +92,9 @@ impl Toolchain {
     pub fn build(&self, dir: &Path, name: &str, source: &str, options: Options<'_>) -> PathBuf {
         let module = dir.join(format!("{name}.d"));
         fs::create_dir_all(&module).unwrap();
-        fs::write(
-            module.join("go.mod"),
-            "module example.org/gohang\n\ngo 1.18\n",
-        )
-        .unwrap();
+        let go_line = options.go_line.unwrap_or("1.18");
+        let go_mod = format!("module example.org/gohang\n\ngo {go_line}\n");
+        fs::write(module.join("go.mod"), go_mod).unwrap();
         fs::write(module.join("main.go"), source).unwrap();
         let out = dir.join(name);
         let mut go = self.go();

@@ -9,7 +9,11 @@ mod causes;
 mod churn;
 mod components;
 mod cost;
+mod counts;
+mod diagnosis;
+mod doctor;
 mod input;
+mod inspect;
 mod ladder;
 mod life;
 mod names;
@@ -23,19 +27,25 @@ mod throttle;
 
 use crate::run::Test;
 
+pub use inspect::programs as inspect_programs;
+
 /// All tests in their order.
 pub fn all() -> Vec<Test> {
     [
         reference::tests(),
         input::tests(),
+        inspect::tests(),
+        doctor::tests(),
         boots::tests(),
         run::tests(),
         selection::tests(),
         alerts::tests(),
+        diagnosis::tests(),
         shape::tests(),
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
+        counts::tests(),
         agreement::total(),
         names::tests(),
         components::tests(),

@@ -2,6 +2,7 @@
 
 mod bpf;
 mod btf;
+mod chain_cost;
 mod crowd;
 mod ping_pong;
 mod product;
@@ -61,6 +62,8 @@ pub enum Bench {
         #[arg(long, default_value_t = 1)]
         cpu: usize,
     },
+    /// Measure what tracing costs Go programs and write that into docs/cost.md; needs root.
+    ChainCost(chain_cost::Options),
     /// Two threads that switch; part of `cost`.
     #[command(hide = true)]
     PingPong {
@@ -102,6 +105,7 @@ pub fn bench(what: Bench) -> Result<()> {
             object,
             cpu,
         } => cost(rounds.into(), gohang, object, cpu),
+        Bench::ChainCost(options) => chain_cost::chain_cost(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),
         Bench::Sleeper => crowd::sleep(),
     }

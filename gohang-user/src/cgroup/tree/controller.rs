@@ -34,13 +34,13 @@ impl Controller {
     }
 }
 
-/// What a group has in a file when it is not limited by it.
-const UNLIMITED: [(&str, &str); 6] = [
+/// What a group has in a file when it is not limited by it. Tasks are left out: systemd puts
+/// a generous limit on them everywhere, which is not meant to keep anything inside.
+const UNLIMITED: [(&str, &str); 5] = [
     ("cpu.cfs_quota_us", "-1"),
     ("cpu.max", "max"),
     ("memory.max", "max"),
     ("memory.high", "max"),
-    ("pids.max", "max"),
     ("cpuset.cpus", ""),
 ];
 /// Version 1 has a number for no limit, the largest multiple of a page below 2^63; every
@@ -90,7 +90,7 @@ mod tests {
             ("memory.high", "1048576\n", true),
             ("memory.limit_in_bytes", "9223372036854771712\n", false),
             ("memory.limit_in_bytes", "1048576\n", true),
-            ("pids.max", "100\n", true),
+            ("pids.max", "100\n", false),
             ("cpuset.cpus", "\n", false),
             ("cpuset.cpus", "0-1\n", true),
             ("cgroup.procs", "17\n", false),

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::close::Close;
 use super::error::CgroupError;
 use super::layout::{CgroupLayout, Hierarchy, Version};
 use super::membership::Membership;
@@ -27,9 +28,6 @@ pub use branch::{Branch, Missing};
 pub use controller::Controller;
 pub use leftovers::{LeftBehind, clear, clear_everywhere};
 pub use limits::Weight;
-
-/// How long groups that go out of scope are given to empty.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The groups of one run.
 ///
@@ -245,22 +243,27 @@ impl OwnTree {
     /// # Errors
     /// As those two.
     pub fn close(mut self, timeout: Duration) -> Result<(), OwnError> {
-        self.kill(timeout)?;
-        self.remove(timeout)
+        self.close_within(timeout)
+    }
+}
+
+impl Close for OwnTree {
+    fn kill(&self, timeout: Duration) -> Result<(), OwnError> {
+        Self::kill(self, timeout)
+    }
+
+    fn remove(&mut self, timeout: Duration) -> Result<(), OwnError> {
+        Self::remove(self, timeout)
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed
     }
 }
 
 impl Drop for OwnTree {
     fn drop(&mut self) {
-        if self.removed {
-            return;
-        }
-        let closed = self
-            .kill(DROP_TIMEOUT)
-            .and_then(|()| self.remove(DROP_TIMEOUT));
-        if let Err(error) = closed {
-            log::warn!("groups are left behind: {error}; `gohang clean` removes them");
-        }
+        self.close_at_last();
     }
 }
 
@@ -291,6 +294,45 @@ fn own_path<'a>(own: &'a Membership, hierarchy: &Hierarchy) -> Option<&'a Path> 
         Version::V1 => hierarchy.controllers.first().and_then(|name| own.v1(name)),
     };
     member.map(|member| member.path.as_path())
+}
+
+/// Whether a limit above this process keeps its groups from being made at the top of a
+/// hierarchy.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn is_kept_inside(layout: &CgroupLayout, proc: &ProcRoot) -> Result<bool, OwnError> {
+    let own = Membership::read_own(proc)?;
+    let mut hierarchies = layout.v1().iter().chain(layout.v2());
+    Ok(hierarchies.any(|hierarchy| {
+        let places = branch::places(hierarchy, own_path(&own, hierarchy));
+        places.first() != Some(&hierarchy.mount_point)
+    }))
+}
+
+/// The processes in the group in `dir` and below it, ascending.
+///
+/// # Errors
+/// When the group cannot be read.
+pub fn processes_below(dir: &Path) -> Result<Vec<u32>, OwnError> {
+    processes_in(std::iter::once(dir))
+}
+
+/// Ends every process in the group in `dir` and below it by SIGKILL, and waits until it is
+/// empty.
+///
+/// # Errors
+/// As [`OwnTree::kill`].
+pub fn kill_group(dir: &Path, timeout: Duration) -> Result<(), OwnError> {
+    kill_all(&[dir], timeout)
+}
+
+/// Writes to a file of a group that somebody else may remove as soon as it is empty.
+fn write_if_there(file: &Path, value: &str) -> Result<(), OwnError> {
+    match write(file, value) {
+        Err(_) if !file.exists() => Ok(()),
+        other => other,
+    }
 }
 
 /// The processes in groups and below them, ascending.
@@ -330,12 +372,12 @@ fn kill_all(dirs: &[&Path], timeout: Duration) -> Result<(), OwnError> {
     ] {
         existing(name)
             .iter()
-            .try_for_each(|file| write(file, value))?;
+            .try_for_each(|file| write_if_there(file, value))?;
     }
     let at_once = existing("cgroup.kill");
     let empty = until(timeout, || {
         for file in &at_once {
-            write(file, "1")?;
+            write_if_there(file, "1")?;
         }
         let members = || list().map_err(io::Error::other);
         signal_members(libc::SIGKILL, members).map_err(|source| OwnError::Write {

@@ -1,11 +1,10 @@
 //! From a source's items to the report: aggregation, rules, output.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::{Book, Raised, name_senders};
-use gohang::event::{Episode, Event, ProcessEvent};
+use gohang::event::{Episode, Event};
 use gohang::gate::{self, Gate};
 use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Totals};
@@ -28,14 +27,7 @@ pub struct Flow {
 
 /// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
 fn wall(start: Moment) -> impl Fn(u64) -> String {
-    move |mono_ns| {
-        let wall_ns = start
-            .wall_ns
-            .wrapping_add(mono_ns)
-            .wrapping_sub(start.mono_ns);
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
-        humantime::format_rfc3339_millis(time).to_string()
-    }
+    move |mono_ns| start.wall_of(mono_ns)
 }
 
 impl Flow {
@@ -75,31 +67,9 @@ impl Flow {
     /// Takes what a source yields.
     pub fn take(&mut self, item: &Item, groups: &mut dyn Groups) {
         self.aggregate.take(item);
-        match item {
-            Item::Event(Event::Episode(episode)) => {
-                self.raise(episode);
-                self.print(episode, groups);
-            }
-            Item::Foreign(id) => self.book.forget(*id),
-            Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
-                let at_ns = record.at_ns;
-                self.tell(|book, wall| book.end(Some(record.id), at_ns, wall));
-            }
-            Item::Found(facts) => {
-                self.tell(|book, wall| book.found(facts, wall));
-            }
-            Item::Event(Event::Request(request)) => {
-                self.tell(|book, wall| book.request(request, wall));
-            }
-            Item::Event(Event::Stop(stop)) => {
-                self.tell(|book, wall| book.stop(stop, wall));
-            }
-            Item::Senders(senders) => {
-                for sender in senders {
-                    self.tell(|book, wall| book.sender(sender, wall));
-                }
-            }
-            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
+        self.tell(|book, wall| book.take(item, wall));
+        if let Item::Event(Event::Episode(episode)) = item {
+            self.print(episode, groups);
         }
     }
 

@@ -16,6 +16,7 @@ use gohang::source::{Live, LiveOptions, SelectError, check_pids};
 use self::args::TraceArgs;
 use self::keep::Place;
 use self::plan::Plan;
+pub(super) use self::plan::selection;
 use self::session::Session;
 use super::{Exit, Failure};
 

@@ -71,7 +71,8 @@ impl Plan {
     }
 }
 
-fn selection(args: SelectArgs) -> Result<Selection, Failure> {
+/// What the selection's options ask for.
+pub(in super::super) fn selection(args: SelectArgs) -> Result<Selection, Failure> {
     let cgroups = args
         .cgroup
         .iter()

@@ -20,13 +20,21 @@ pub struct CreatedBy {
     pub goroutine: Option<u64>,
 }
 
-/// A function's line, with its arguments, which are left out.
-pub(super) fn function(line: &str) -> Option<String> {
-    let open = matching(line.strip_suffix(')')?)?;
-    let name = &line[..open];
+/// A function's line, with its first argument, of a method the receiver; `None` where that is
+/// not told for sure (a question mark: its register may hold something else by now).
+pub(super) fn function(line: &str) -> Option<(String, Option<u64>)> {
+    let inner = line.strip_suffix(')')?;
+    let open = matching(inner)?;
+    let (name, arguments) = (&line[..open], &inner[open + 1..]);
     // Not a sentence that ends with a bracket.
     let is_name = !name.is_empty() && !name.starts_with(['\t', ' ']) && !name.contains(": ");
-    (is_name && (!name.contains(' ') || name.contains('['))).then(|| name.to_owned())
+    (is_name && (!name.contains(' ') || name.contains('[')))
+        .then(|| (name.to_owned(), first_word(arguments)))
+}
+
+fn first_word(arguments: &str) -> Option<u64> {
+    let first = arguments.split(',').next()?.strip_prefix("0x")?;
+    u64::from_str_radix(first, 16).ok()
 }
 
 /// Where the bracket opens that a closing one behind `text` belongs to; type parameters and
@@ -95,7 +103,18 @@ mod tests {
             ("panic: something (really)", None),
             ("exit status 2 (failed)", None),
         ] {
-            assert_eq!(function(line).as_deref(), want, "{line}");
+            let name = function(line).map(|(name, _)| name);
+            assert_eq!(name.as_deref(), want, "{line}");
+        }
+        for (line, want) in [
+            ("sync.(*Mutex).lockSlow(0xc000012080)", Some(0xc0_0001_2080)),
+            ("main.(*T).M(0xc000012080, 0x5)", Some(0xc0_0001_2080)),
+            ("sync.(*Mutex).Lock(0xc000012080?)", None),
+            ("sync.(*Mutex).Lock(...)", None),
+            ("main.f({0x1, 0x2})", None),
+            ("main.main()", None),
+        ] {
+            assert_eq!(function(line).unwrap().1, want, "{line}");
         }
     }
 

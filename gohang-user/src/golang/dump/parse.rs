@@ -17,6 +17,8 @@ pub struct Goroutine {
     pub header: Header,
     /// Its stack, innermost first.
     pub frames: Vec<Frame>,
+    /// The first argument of each of them, of a method the receiver, where that is told.
+    pub receivers: Vec<Option<u64>>,
     /// Who started it; `None` for the first one.
     pub created_by: Option<CreatedBy>,
     /// Its stack could not be read: it ran on a thread that did not stop when it was asked to.
@@ -53,6 +55,7 @@ pub fn parse(text: &str) -> Dump {
             open = Some(Goroutine {
                 header,
                 frames: Vec::new(),
+                receivers: Vec::new(),
                 created_by: None,
                 unavailable: false,
                 elided: false,
@@ -76,7 +79,7 @@ pub fn parse(text: &str) -> Dump {
 /// What the next line may be the place of.
 enum Waiting {
     Nothing,
-    Function(String),
+    Function(String, Option<u64>),
     Creator(String, Option<u64>),
 }
 
@@ -90,7 +93,7 @@ impl Goroutine {
                 line: number,
             };
             match std::mem::replace(waiting, Waiting::Nothing) {
-                Waiting::Function(function) => self.push(frame(function)),
+                Waiting::Function(function, first) => self.push(frame(function), first),
                 Waiting::Creator(function, goroutine) => {
                     self.created_by = Some(CreatedBy {
                         frame: frame(function),
@@ -102,12 +105,13 @@ impl Goroutine {
             return true;
         }
         // A function whose place does not follow.
-        if let Waiting::Function(function) = std::mem::replace(waiting, Waiting::Nothing) {
-            self.push(Frame {
+        if let Waiting::Function(function, first) = std::mem::replace(waiting, Waiting::Nothing) {
+            let frame = Frame {
                 function,
                 file: String::new(),
                 line: 0,
-            });
+            };
+            self.push(frame, first);
         }
         if line.is_empty() {
             return false;
@@ -120,17 +124,18 @@ impl Goroutine {
             *waiting = Waiting::Creator(name, goroutine);
         } else if line.starts_with("...") && line.contains("frames elided") {
             self.elided = true;
-        } else if let Some(name) = function(line) {
-            *waiting = Waiting::Function(name);
+        } else if let Some((name, first)) = function(line) {
+            *waiting = Waiting::Function(name, first);
         } else {
             return false;
         }
         true
     }
 
-    fn push(&mut self, frame: Frame) {
+    fn push(&mut self, frame: Frame, receiver: Option<u64>) {
         if self.frames.len() < MAX_FRAMES {
             self.frames.push(frame);
+            self.receivers.push(receiver);
         } else {
             self.elided = true;
         }

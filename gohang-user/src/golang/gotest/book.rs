@@ -1,12 +1,14 @@
 //! Which tests are running.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::line::{Event, Result};
 
 /// Most tests that are remembered as running; more are counted and forgotten.
 const MAX_RUNNING: usize = 10_000;
+/// Most that are remembered as ended; more are only counted.
+const MAX_ENDED: usize = 100_000;
 
 /// A test that has begun and not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +34,37 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+/// A test or package that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its package; empty where the output does not tell it.
+    pub package: String,
+    /// Its name; empty for the package as a whole.
+    pub test: String,
+    /// How it ended.
+    pub result: Result,
+    /// How long it took, where that is told.
+    pub took: Option<Duration>,
+}
+
 /// The tests of a `go test`, as its output tells of them.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     running: BTreeMap<(String, String), (Instant, bool)>,
+    ended: Vec<Ended>,
+    ended_total: u64,
+    /// From here on tests have ended whose package is not told yet.
+    without_package: usize,
     tally: Tally,
     last_event: Option<Instant>,
+    events: u64,
 }
 
 impl Book {
     /// Takes an event, which was read at `now`.
     pub fn take(&mut self, event: &Event<'_>, now: Instant) {
         self.last_event = Some(now);
+        self.events += 1;
         let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
         match *event {
             Event::PackageStart(_) => {}
@@ -57,8 +78,9 @@ impl Book {
                     state.1 = true;
                 }
             }
-            Event::End(package, test, result, _) => {
+            Event::End(package, test, result, took) => {
                 self.running.remove(&key(package, test));
+                self.has_ended(package, test, result, took);
                 match result {
                     Result::Pass => self.tally.passed += 1,
                     Result::Fail => self.tally.failed += 1,
@@ -67,7 +89,15 @@ impl Book {
             }
             // What did not end by then never will. Without packages, `-v` has one after the
             // other.
-            Event::PackageEnd(package, _) => {
+            Event::PackageEnd(package, result) => {
+                // Text names it behind its tests.
+                for ended in &mut self.ended[self.without_package..] {
+                    if ended.package.is_empty() {
+                        package.clone_into(&mut ended.package);
+                    }
+                }
+                self.has_ended(package, "", result, None);
+                self.without_package = self.ended.len();
                 self.running
                     .retain(|(of, _), _| of != package && !of.is_empty());
             }
@@ -101,6 +131,36 @@ impl Book {
         all
     }
 
+    fn has_ended(&mut self, package: &str, test: &str, result: Result, took: Option<Duration>) {
+        self.ended_total += 1;
+        if self.ended.len() < MAX_ENDED {
+            self.ended.push(Ended {
+                package: package.to_owned(),
+                test: test.to_owned(),
+                result,
+                took,
+            });
+        }
+    }
+
+    /// The tests and packages that have ended, in that order, the first hundred thousand.
+    #[must_use]
+    pub fn ended(&self) -> &[Ended] {
+        &self.ended
+    }
+
+    /// How many tests and packages have ended.
+    #[must_use]
+    pub fn ended_total(&self) -> u64 {
+        self.ended_total
+    }
+
+    /// How many events were read.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// How many have ended.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -117,7 +177,6 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn names(book: &Book) -> Vec<String> {
         let running = book.running();
@@ -156,6 +215,50 @@ mod tests {
         };
         assert_eq!(book.tally(), tally);
         assert_eq!(book.last_event(), Some(now));
+        let ended: Vec<_> = book
+            .ended()
+            .iter()
+            .map(|ended| (ended.test.as_str(), ended.result))
+            .collect();
+        let want = [
+            ("TestA/x", Result::Pass),
+            ("TestA", Result::Fail),
+            ("TestA", Result::Skip),
+            ("", Result::Fail),
+        ];
+        assert_eq!(ended, want);
+        assert_eq!((book.ended_total(), book.events()), (4, 11));
+    }
+
+    #[test]
+    fn what_has_ended_is_remembered_with_its_package() {
+        let mut book = Book::default();
+        let now = Instant::now();
+        let took = Some(Duration::from_millis(250));
+        for event in [
+            Event::Run("", "TestA"),
+            Event::End("", "TestA", Result::Pass, took),
+            Event::PackageEnd("p", Result::Pass),
+            Event::End("", "TestB", Result::Fail, None),
+            Event::PackageEnd("q", Result::Fail),
+            Event::End("r", "TestC", Result::Skip, None),
+        ] {
+            book.take(&event, now);
+        }
+        let ended = |package: &str, test: &str, result, took| Ended {
+            package: package.into(),
+            test: test.into(),
+            result,
+            took,
+        };
+        let want = [
+            ended("p", "TestA", Result::Pass, took),
+            ended("p", "", Result::Pass, None),
+            ended("q", "TestB", Result::Fail, None),
+            ended("q", "", Result::Fail, None),
+            ended("r", "TestC", Result::Skip, None),
+        ];
+        assert_eq!((book.ended(), book.ended_total()), (&want[..], 5));
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod book;
 mod line;
 mod stream;
 
-pub use book::{Book, Running, Tally};
+pub use book::{Book, Ended, Running, Tally};
 pub use line::{Event, Result, parse};
 pub use stream::{Form, TestStream};

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::golang::gotest::{Running, TestStream};
+use crate::golang::gotest::{self, Running, TestStream};
+use crate::run::evidence::{EndedTest, RunningTest, Tail, TestOutcome, Tests, nanoseconds};
 
 /// Most bytes of a dump that are kept; ten thousand goroutines have some 5 MB.
 const MAX_CAPTURE: usize = 64 << 20;
+/// Bytes of the output's end that are kept.
+const TAIL: usize = 256 << 10;
 
 /// Which stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,9 @@ struct State {
     out: TestStream,
     err: TestStream,
     last_output: Instant,
+    total_bytes: u64,
+    /// The end of the output, and perhaps as much again in front of it.
+    tail: Vec<u8>,
     /// What was printed since it was asked for, by package where that is told.
     capture: Option<BTreeMap<String, Vec<u8>>>,
 }
@@ -38,6 +44,8 @@ impl Seen {
             out: TestStream::default(),
             err: TestStream::default(),
             last_output: now,
+            total_bytes: 0,
+            tail: Vec::new(),
             capture: None,
         }))
     }
@@ -49,9 +57,16 @@ impl Seen {
             out,
             err,
             last_output,
+            total_bytes,
+            tail,
             capture,
         } = &mut *state;
         *last_output = now;
+        *total_bytes += bytes.len() as u64;
+        tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
+        if tail.len() > 2 * TAIL {
+            tail.drain(..tail.len() - TAIL);
+        }
         let tests = match stream {
             Stream::Out => out,
             Stream::Err => err,
@@ -84,6 +99,49 @@ impl Seen {
         all
     }
 
+    /// The tests, as of `now`.
+    pub fn tests(&self, now: Instant) -> Tests {
+        let running = self.running().into_iter().map(|running| RunningTest {
+            package: running.package,
+            test: running.test,
+            ran_ns: nanoseconds(now.saturating_duration_since(running.since)),
+            paused: running.paused,
+        });
+        let running = running.collect();
+        let state = self.lock();
+        let books = [state.out.book(), state.err.book()];
+        let ended = books.iter().flat_map(|book| book.ended());
+        let last = books.iter().filter_map(|book| book.last_event()).max();
+        Tests {
+            running,
+            ended: ended.map(ended_test).collect(),
+            ended_total: books.iter().map(|book| book.ended_total()).sum(),
+            last_event_ago_ns: last.map(|at| nanoseconds(now.saturating_duration_since(at))),
+        }
+    }
+
+    /// How many events of tests there were.
+    pub fn test_events(&self) -> u64 {
+        let state = self.lock();
+        state.out.book().events() + state.err.book().events()
+    }
+
+    /// How many bytes of output were seen.
+    pub fn total_bytes(&self) -> u64 {
+        self.lock().total_bytes
+    }
+
+    /// The end of the output.
+    pub fn tail(&self) -> Tail {
+        let state = self.lock();
+        let kept = &state.tail[state.tail.len().saturating_sub(TAIL)..];
+        Tail {
+            text: String::from_utf8_lossy(kept).into_owned(),
+            total_bytes: state.total_bytes,
+            left_out_bytes: state.total_bytes - kept.len() as u64,
+        }
+    }
+
     /// Keeps what is printed from now on.
     pub fn begin_capture(&self) {
         self.lock().capture = Some(BTreeMap::new());
@@ -97,6 +155,19 @@ impl Seen {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing worse than a line too few.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ended_test(ended: &gotest::Ended) -> EndedTest {
+    EndedTest {
+        package: ended.package.clone(),
+        test: ended.test.clone(),
+        outcome: match ended.result {
+            gotest::Result::Pass => TestOutcome::Passed,
+            gotest::Result::Fail => TestOutcome::Failed,
+            gotest::Result::Skip => TestOutcome::Skipped,
+        },
+        took_ns: ended.took.map(nanoseconds),
     }
 }
 
@@ -138,5 +209,31 @@ mod tests {
         ]);
         assert_eq!(seen.end_capture(), want);
         assert!(seen.end_capture().is_empty());
+    }
+
+    #[test]
+    fn the_end_of_the_output_and_the_tests_are_kept() {
+        let now = Instant::now();
+        let seen = Seen::new(now);
+        seen.take(Stream::Err, b"first\n", now);
+        for _ in 0..5 {
+            seen.take(Stream::Err, &[b'x'; TAIL / 2], now);
+        }
+        seen.take(
+            Stream::Out,
+            b"=== RUN   TestA\n--- FAIL: TestA (1.50s)\n=== RUN   TestB\n",
+            now,
+        );
+        let tail = seen.tail();
+        assert_eq!(tail.text.len(), TAIL);
+        assert!(tail.text.ends_with("TestB\n"));
+        assert_eq!(tail.total_bytes, seen.total_bytes());
+        assert_eq!(tail.left_out_bytes, tail.total_bytes - TAIL as u64);
+        let tests = seen.tests(now + Duration::from_secs(2));
+        assert_eq!(tests.running[0].test, "TestB");
+        assert_eq!(tests.running[0].ran_ns, 2_000_000_000);
+        assert_eq!(tests.ended[0].outcome, TestOutcome::Failed);
+        assert_eq!(tests.ended[0].took_ns, Some(1_500_000_000));
+        assert_eq!((tests.ended_total, seen.test_events()), (1, 3));
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::super::evidence::PlaceKind;
 use super::super::orphans;
 use super::{Place, PlaceError};
-use crate::cgroup::Branch;
 use crate::process::{ProcRoot, signal_members};
 
 /// Pause between two looks at whether everything has ended.
@@ -74,9 +74,11 @@ fn descendants(proc: &ProcRoot, root: u32, foreign: &HashSet<u32>) -> Result<Vec
 }
 
 impl Place for Bare {
-    fn take_in(&mut self, pid: u32) -> Result<(), PlaceError> {
+    fn take_in(&mut self, pid: u32) -> Result<Vec<String>, PlaceError> {
         self.command = Some(pid);
-        Ok(())
+        // It may be older than this place.
+        self.foreign.remove(&pid);
+        Ok(Vec::new())
     }
 
     fn processes(&self) -> Result<Vec<u32>, PlaceError> {
@@ -87,8 +89,12 @@ impl Place for Bare {
         descendants(&self.proc, std::process::id(), &self.foreign)
     }
 
-    fn groups(&self) -> &[Branch] {
-        &[]
+    fn is_group(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Processes
     }
 
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {

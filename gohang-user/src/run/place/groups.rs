@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::evidence::PlaceKind;
 use super::super::limits::Limits;
 use super::{LABEL, Place, PlaceError, Wanted};
-use crate::cgroup::{Branch, CgroupLayout, Controller, OwnError, OwnTree};
+use crate::cgroup::{CgroupLayout, Controller, OwnError, OwnTree};
 use crate::process::ProcRoot;
 
 /// What every run is measured with.
@@ -80,16 +81,21 @@ fn set(tree: &OwnTree, limits: &Limits) -> Result<Vec<String>, PlaceError> {
 }
 
 impl Place for Groups {
-    fn take_in(&mut self, pid: u32) -> Result<(), PlaceError> {
-        Ok(self.tree.adopt(pid)?)
+    fn take_in(&mut self, pid: u32) -> Result<Vec<String>, PlaceError> {
+        self.tree.adopt(pid)?;
+        Ok(Vec::new())
     }
 
     fn processes(&self) -> Result<Vec<u32>, PlaceError> {
         Ok(self.tree.processes()?)
     }
 
-    fn groups(&self) -> &[Branch] {
-        self.tree.branches()
+    fn is_group(&self) -> bool {
+        true
+    }
+
+    fn kind(&self) -> PlaceKind {
+        PlaceKind::Groups
     }
 
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError> {

@@ -2,16 +2,24 @@
 
 mod bare;
 mod groups;
+mod scope;
+mod systemd;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cgroup::{Branch, CgroupLayout, OwnError};
+use crate::cgroup::{CgroupLayout, OwnError, is_kept_inside};
 use crate::process::{ProcError, ProcRoot, signal_members};
 
-pub(super) use bare::Bare;
-pub(super) use groups::Groups;
+use bare::Bare;
+use groups::Groups;
+use scope::Scope;
+pub use scope::clear as clear_scopes;
+use systemd::Manager;
+pub use systemd::ManagerError;
 
+use super::evidence::PlaceKind;
 use super::limits::Limits;
 
 /// Label of the groups of runs, as in `gohang-run-...`.
@@ -26,6 +34,9 @@ pub enum PlaceError {
     /// Of `/proc`.
     #[error(transparent)]
     Proc(#[from] ProcError),
+    /// Of systemd.
+    #[error(transparent)]
+    Systemd(#[from] ManagerError),
     /// A limit cannot be set, and `--require-limits` was given.
     #[error("{0}, and --require-limits was given")]
     NotLimited(String),
@@ -44,14 +55,17 @@ pub enum PlaceError {
 
 /// Where the command runs. Everything that it starts is there as well.
 pub(super) trait Place {
-    /// Takes the process in, which has not executed anything yet.
-    fn take_in(&mut self, pid: u32) -> Result<(), PlaceError>;
+    /// Takes the process in, which has not executed anything yet; what that lacks.
+    fn take_in(&mut self, pid: u32) -> Result<Vec<String>, PlaceError>;
 
     /// What runs there now, ascending.
     fn processes(&self) -> Result<Vec<u32>, PlaceError>;
 
-    /// The control groups to measure; none where there are none.
-    fn groups(&self) -> &[Branch];
+    /// Whether it is a control group, or several, of the command's own.
+    fn is_group(&self) -> bool;
+
+    /// What kind of place it is.
+    fn kind(&self) -> PlaceKind;
 
     /// Takes the CPU quota away that was set here; whether there was one.
     fn lift_cpu_quota(&self) -> Result<bool, PlaceError>;
@@ -81,10 +95,38 @@ pub struct Wanted {
     pub inside: Option<PathBuf>,
     /// A limit that cannot be set is an error.
     pub require_limits: bool,
+    /// Name of the scope, where systemd makes one.
+    pub unit: Option<String>,
+    /// Slice for it.
+    pub slice: Option<String>,
+    /// Control groups are made directly even where systemd is there.
+    pub without_systemd: bool,
 }
 
-/// Makes the best place there is, and tells what it lacks.
+/// Makes the best place there is, and tells what it lacks: a scope where systemd is there and
+/// no limit holds for this process that a scope would not be under; else groups made directly;
+/// else none.
 pub(super) fn choose(
+    wanted: &Wanted,
+    proc: &ProcRoot,
+    layout: &CgroupLayout,
+) -> Result<(Box<dyn Place>, Vec<String>), PlaceError> {
+    let may_be_scope =
+        wanted.inside.is_none() && !wanted.without_systemd && Manager::may_be_there();
+    if may_be_scope && (wanted.slice.is_some() || !is_kept_inside(layout, proc)?) {
+        return Ok((Box::new(Scope::new(wanted, proc, layout)?), Vec::new()));
+    }
+    let (place, mut lost) = choose_directly(wanted, proc, layout)?;
+    if let Some(name) = wanted.unit.as_ref().or(wanted.slice.as_ref()) {
+        lost.push(format!(
+            "{name} is not used: the command does not run in a scope of systemd's"
+        ));
+    }
+    Ok((place, lost))
+}
+
+/// The same without systemd.
+fn choose_directly(
     wanted: &Wanted,
     proc: &ProcRoot,
     layout: &CgroupLayout,

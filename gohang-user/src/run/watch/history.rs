@@ -71,12 +71,26 @@ impl History {
 
     /// The group that was throttled most within the last `within`, if any was.
     pub fn throttled(&self, within: Duration) -> Option<Throttled> {
-        let (now, then) = (self.last()?, self.before(within)?);
-        let wall = now.at.saturating_duration_since(then.at);
-        let levels = now.throttling.iter().zip(&then.throttling).enumerate();
-        let all = levels.map(|(index, (now, then))| throttled(index, now, then, wall));
+        let all = self.throttled_each(within).into_iter();
         all.filter(|found| found.periods > 0)
             .max_by(|a, b| a.share.total_cmp(&b.share))
+    }
+
+    /// How much each group was throttled within the last `within`, nearest first.
+    pub fn throttled_each(&self, within: Duration) -> Vec<Throttled> {
+        let Some((now, then)) = self.last().zip(self.before(within)) else {
+            return Vec::new();
+        };
+        let wall = now.at.saturating_duration_since(then.at);
+        let levels = now.throttling.iter().zip(&then.throttling).enumerate();
+        levels
+            .map(|(index, (now, then))| throttled(index, now, then, wall))
+            .collect()
+    }
+
+    /// All of them, oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter()
     }
 
     /// How much a count has grown within the last `within`.
@@ -146,6 +160,7 @@ mod tests {
             oom_kills: 0,
             refused: throttling.len() as u64,
             tasks: None,
+            output_bytes: 0,
         }
     }
 

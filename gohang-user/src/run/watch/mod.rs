@@ -7,11 +7,15 @@
 //! throttled nine tenths of the time may be slow and healthy.
 
 mod history;
+mod known;
 mod meter;
+mod pace;
 mod verdict;
 mod warn;
 mod work;
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::time::{Duration, Instant};
 
 use super::breaker::Breaker;
@@ -21,8 +25,9 @@ use crate::cgroup::{CgroupError, CgroupLayout};
 use crate::process::ProcRoot;
 
 use history::History;
-use meter::{Meter, Sample};
-pub(super) use verdict::span;
+use meter::Meter;
+pub(super) use pace::Pacer;
+pub(in crate::run) use verdict::span;
 pub use verdict::{Cause, Reason, Verdict};
 use warn::Warner;
 use work::{Done, Work};
@@ -41,6 +46,7 @@ const BUSY_PART_OF_QUOTA: f64 = 0.5;
 pub(super) struct Watch {
     breaker: Breaker,
     meter: Meter,
+    alarms: Vec<File>,
     work: Work,
     history: History,
     warner: Warner,
@@ -71,7 +77,7 @@ impl Watch {
         own: bool,
         now: Instant,
     ) -> Result<Self, CgroupError> {
-        let meter = Meter::new(layout, proc, pid, own)?;
+        let mut meter = Meter::new(layout, proc, pid, own)?;
         let quota = (0..).map_while(|index| {
             let (path, quota) = meter.quota(index);
             (!path.as_os_str().is_empty()).then_some(quota)
@@ -80,12 +86,12 @@ impl Watch {
         let useful = breaker.useful_cpu.min(quota * USEFUL_PART_OF_QUOTA);
         // What was just before the last progress counts too.
         let mut history = History::new(breaker.looks_back() + JUST_BEFORE);
-        history.push(Sample {
-            // Its own groups are new: whom the kernel has killed there since, it had started.
-            oom_kills: 0,
-            ..meter.sample(now)
-        });
+        history.push(meter.sample(now));
+        let alarms = meter.alarms();
+        // The first reading arms them.
+        alarms.iter().for_each(read);
         Ok(Self {
+            alarms,
             meter,
             work: Work::new(proc.clone(), now),
             history,
@@ -132,6 +138,7 @@ impl Watch {
         if sample.used_ns.is_none() {
             sample.used_ns = Some(self.spent_ns);
         }
+        sample.output_bytes = streams.seen().total_bytes();
         self.history.push(sample);
         let view = View {
             now,
@@ -143,26 +150,37 @@ impl Watch {
         };
         let exceeded = self.exceeded(&view);
         if exceeded.is_some() {
-            self.warner.warn_of_events(&view, say);
+            self.history
+                .last()
+                .into_iter()
+                .for_each(|sample| self.warner.warn_of_events(sample, say));
         } else {
             self.warner.warn(&view, streams.seen(), say);
         }
         exceeded.map(|(reason, certain)| self.verdict(reason, certain, now, streams))
     }
 
+    /// Files of which a change (`POLLPRI`) is worth a look at once.
+    pub fn alarms(&self) -> &[File] {
+        &self.alarms
+    }
+
+    /// Looks at once, and says what the kernel did.
+    pub fn alarm(&mut self, now: Instant, say: &mut dyn FnMut(&str)) {
+        self.alarms.iter().for_each(read);
+        self.say_events(now, say);
+    }
+
     /// At the command's own end: what has happened since the last look is said.
     pub fn end(&mut self, now: Instant, streams: &mut Streams, say: &mut dyn FnMut(&str)) {
         streams.look(now);
-        self.history.push(self.meter.sample(now));
-        let view = View {
-            now,
-            elapsed: self.elapsed(now),
-            idle: Duration::ZERO,
-            silent: Duration::ZERO,
-            history: &self.history,
-            meter: &self.meter,
-        };
-        self.warner.warn_of_events(&view, say);
+        self.say_events(now, say);
+    }
+
+    fn say_events(&mut self, now: Instant, say: &mut dyn FnMut(&str)) {
+        let sample = self.meter.sample(now);
+        self.warner.warn_of_events(&sample, say);
+        self.history.push(sample);
     }
 
     fn elapsed(&self, now: Instant) -> Duration {
@@ -252,7 +270,7 @@ impl Watch {
             Reason::Timeout(_) if idle < self.breaker.throttled_for => self.breaker.throttled_for,
             _ => idle,
         });
-        let used = history.cpus_used(idle.max(Duration::from_secs(5)));
+        let used = history.cpus_used(idle.max(Duration::from_secs(1)));
         let memory = history.last().and_then(|sample| sample.memory.as_ref());
         let oom_kills = history.growth(since, |sample| sample.oom_kills);
         let refused = history.growth(since, |sample| sample.refused);
@@ -306,6 +324,13 @@ impl Watch {
             goroutines: Vec::new(),
         }
     }
+}
+
+/// Reads a file to its end; what is in it is read again with all others.
+fn read(mut file: &File) {
+    let mut text = [0; 512];
+    let _ = file.rewind();
+    while let Ok(1..) = file.read(&mut text) {}
 }
 
 /// What warnings and judgements rest on.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::history::Throttled;
-use super::meter::Memory;
+use super::meter::{Memory, Sample};
 use super::verdict::{Verdict, span, tests};
 use super::{Breaker, View};
 use crate::run::output::Seen;
@@ -88,7 +88,9 @@ impl Warner {
 
     /// Says what there is to say.
     pub fn warn(&mut self, view: &View<'_>, seen: &Seen, say: &mut dyn FnMut(&str)) {
-        self.warn_of_events(view, say);
+        if let Some(last) = view.history.last() {
+            self.warn_of_events(last, say);
+        }
         // Only over the whole of the time.
         let throttled = view
             .history
@@ -118,10 +120,7 @@ impl Warner {
     }
 
     /// Says what the kernel did to the command.
-    pub fn warn_of_events(&mut self, view: &View<'_>, say: &mut dyn FnMut(&str)) {
-        let Some(last) = view.history.last() else {
-            return;
-        };
+    pub fn warn_of_events(&mut self, last: &Sample, say: &mut dyn FnMut(&str)) {
         let kills = last.oom_kills.saturating_sub(self.oom_kills);
         if kills > 0 {
             self.oom_kills = last.oom_kills;
@@ -133,7 +132,7 @@ impl Warner {
             ));
         }
         let refused = last.refused.saturating_sub(self.refusals);
-        if self.refused.now(refused > 0, view.now) {
+        if self.refused.now(refused > 0, last.at) {
             self.refusals = last.refused;
             let limit = last.tasks.map_or_else(String::new, |(_, limit)| {
                 format!(" (the limit is {limit} tasks)")

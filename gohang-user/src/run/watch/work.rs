@@ -69,6 +69,8 @@ impl Done {
 pub(super) struct Work {
     proc: ProcRoot,
     last: HashMap<(u32, u64), Activity>,
+    /// CPUs that each process used between the last two looks.
+    shares: HashMap<u32, f64>,
     at: Instant,
     next: Instant,
 }
@@ -79,6 +81,7 @@ impl Work {
         Self {
             proc,
             last: HashMap::new(),
+            shares: HashMap::new(),
             at: now,
             next: now,
         }
@@ -96,6 +99,7 @@ impl Work {
             ..Done::default()
         };
         let mut seen = HashMap::with_capacity(pids.len());
+        self.shares.clear();
         for &pid in pids {
             // One that has just ended has no say any more.
             let Ok(start) = self.proc.start_ticks(pid) else {
@@ -105,7 +109,12 @@ impl Work {
                 continue;
             };
             match self.last.get(&(pid, start)) {
-                Some(before) => done.activity += activity.since(before),
+                Some(before) => {
+                    let since = activity.since(before);
+                    let share = since.cpu_ns as f64 / done.within.as_nanos().max(1) as f64;
+                    self.shares.insert(pid, share);
+                    done.activity += since;
+                }
                 None => {
                     done.started += 1;
                     done.activity += activity;
@@ -118,6 +127,11 @@ impl Work {
         self.at = now;
         self.next = now + begin.elapsed() * COST;
         (!is_first).then_some(done)
+    }
+
+    /// CPUs that a process used between the last two looks.
+    pub fn share(&self, pid: u32) -> Option<f64> {
+        self.shares.get(&pid).copied()
     }
 }
 
@@ -203,6 +217,8 @@ mod tests {
             look();
             let done = look();
             assert_eq!(done.is_work(USEFUL), works, "{script}: {done:?}");
+            let share = work.share(child.id()).unwrap();
+            assert!((0.0..2.0).contains(&share), "{share}");
             child.kill().unwrap();
             child.wait().unwrap();
         }

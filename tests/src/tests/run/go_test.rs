@@ -1,6 +1,6 @@
 //! `go test` under `gohang run`: hung tests are named and explained.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,15 @@ const SOURCES: [(&str, &str); 2] = [
     (
         "hang_test.go",
         include_str!("../../../workloads/hang/hang_test.go"),
+    ),
+];
+
+/// Another one, whose test serves its goroutines.
+const SERVES: [(&str, &str); 2] = [
+    ("go.mod", include_str!("../../../workloads/serve/go.mod")),
+    (
+        "serve_test.go",
+        include_str!("../../../workloads/serve/serve_test.go"),
     ),
 ];
 
@@ -35,6 +44,10 @@ pub fn tests() -> Vec<Test> {
             body: go_test_is_slow,
         },
         Test {
+            name: "run::go_test_serves",
+            body: go_test_serves,
+        },
+        Test {
             name: "run::go_test_limits_clash",
             body: go_test_limits_clash,
         },
@@ -42,14 +55,19 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A folder with the package, and a tool chain.
-struct Package {
+pub(super) struct Package {
     folder: tempfile::TempDir,
-    root: PathBuf,
+    pub root: PathBuf,
     cache: PathBuf,
 }
 
 impl Package {
     fn new(settings: &Settings, version: &str) -> Result<Self> {
+        Self::of(settings, version, &SOURCES)
+    }
+
+    /// With these files.
+    pub fn of(settings: &Settings, version: &str, sources: &[(&str, &str)]) -> Result<Self> {
         let go_root = settings
             .go_root
             .as_ref()
@@ -59,7 +77,7 @@ impl Package {
             return Err(skip(format!("no {}", root.join("bin/go").display())));
         }
         let folder = tempfile::tempdir()?;
-        for (name, text) in SOURCES {
+        for (name, text) in sources {
             std::fs::write(folder.path().join(name), text)?;
         }
         let cache = go_root.join("workloads/cache");
@@ -80,7 +98,13 @@ impl Package {
         Ok(package)
     }
 
-    fn go<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Has a command use the tool chain, in the folder.
+    pub fn go<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .current_dir(self.folder.path())
             .env("GOROOT", &self.root)
@@ -118,12 +142,12 @@ fn go_test_hangs(settings: &Settings, report: &mut Report) -> Result<()> {
         for (hang, cause, words) in [
             (
                 "mutex",
-                "waiting for something",
+                "deadlock (lock)",
                 &["sync.Mutex.Lock at example.com/hang.lockTwice", "TestHang"][..],
             ),
             (
                 "channel",
-                "waiting for something",
+                "deadlock (channel)",
                 &["chan receive at example.com/hang.receive", "TestHang/inner"],
             ),
             (
@@ -140,7 +164,7 @@ fn go_test_hangs(settings: &Settings, report: &mut Report) -> Result<()> {
                 end.status,
                 end.stderr_line()
             );
-            let verdict = end.stderr.lines().find(|line| line.contains("verdict: "));
+            let verdict = end.stderr.find("verdict: ").map(|at| &end.stderr[at..]);
             let verdict = verdict.with_context(|| format!("no verdict: {}", end.stderr_line()))?;
             for word in words.iter().chain([&cause]) {
                 // On a busy machine a spinning thread may not stop in time for its stack.
@@ -164,7 +188,7 @@ fn go_test_forms(settings: &Settings, report: &mut Report) -> Result<()> {
     for (form, running) in [
         (&["-v"][..], "running: TestHang/inner ("),
         (&["-json"], "running: TestHang/inner in example.com/hang ("),
-        (&[], "example.com/hang.TestHang.func1: chan receive"),
+        (&[], "(hang.TestHang.func1): chan receive"),
     ] {
         let end = package.test(settings, &["--idle-timeout", "3s"], form, "channel")?;
         report.note(format!("{form:?}: {}", end.stderr_line()));
@@ -226,6 +250,30 @@ fn go_test_is_slow(settings: &Settings, report: &mut Report) -> Result<()> {
     ensure!(
         got.status.code() == want.status.code() && got.stderr.is_empty(),
         "{got:?}"
+    );
+    Ok(())
+}
+
+/// Goroutines come from the program itself where it serves them and SIGQUIT does nothing.
+fn go_test_serves(settings: &Settings, report: &mut Report) -> Result<()> {
+    let package = Package::of(settings, VERSIONS[2], &SERVES)?;
+    let options = ["--idle-timeout", "3s", "--grace", "2s"];
+    let end = package.test(settings, &options, &["-v"], "")?;
+    report.note(end.stderr_line());
+    ensure!(
+        end.stderr
+            .contains("chan receive at example.com/serve.receive"),
+        "{}",
+        end.stderr_line()
+    );
+    let output = String::from_utf8_lossy(&end.stdout);
+    ensure!(!output.contains("SIGQUIT"), "{output}");
+    let options = ["--idle-timeout", "3s", "--grace", "2s", "--no-fetch"];
+    let end = package.test(settings, &options, &["-v"], "")?;
+    ensure!(
+        !end.stderr.contains("serve.receive"),
+        "{}",
+        end.stderr_line()
     );
     Ok(())
 }

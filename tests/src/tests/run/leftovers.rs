@@ -19,6 +19,10 @@ pub fn tests() -> Vec<Test> {
             body: killed_then_run,
         },
         Test {
+            name: "run::killed_while_it_ends_a_hang",
+            body: killed_while_it_ends_a_hang,
+        },
+        Test {
             name: "run::killed_then_clean",
             body: killed_then_clean,
         },
@@ -29,12 +33,15 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
+/// What a run is started with.
+const FEW_TASKS: [&str; 2] = ["--tasks-max", "50"];
+
 /// Starts a run with daemons, kills gohang after `after_us`; the daemons that were there.
-fn killed(settings: &Settings, after_us: u64) -> Result<Vec<i32>> {
+fn killed(settings: &Settings, options: &[&str], after_us: u64) -> Result<Vec<i32>> {
     let mut command = command("daemon", &["n=2"])?;
     // The command itself goes on as well.
     command.splice(0..0, words(&["sh", "-c", "\"$@\"; sleep 1000", "sh"]));
-    let mut child = wrapped(settings, &["--tasks-max", "50"], &command)?
+    let mut child = wrapped(settings, options, &command)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -70,7 +77,7 @@ fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
         state ^= state << 17;
         // The first half while it starts, the others when it runs.
         let after_us = state % if round < 10 { 30_000 } else { 300_000 };
-        let daemons = killed(settings, after_us)?;
+        let daemons = killed(settings, &FEW_TASKS, after_us)?;
         all += daemons.len();
         left_groups += groups("gohang-run-")?.len();
         let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
@@ -96,10 +103,50 @@ fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// At random moments of its steps against a hang: with the quota lifted, programs asked for
+/// their goroutines and to end.
+fn killed_while_it_ends_a_hang(settings: &Settings, report: &mut Report) -> Result<()> {
+    let options = [
+        "--timeout",
+        "300ms",
+        "--cpu-quota",
+        "50%",
+        "--lift-quota",
+        "1s",
+        "--grace",
+        "1s",
+    ];
+    let mut state = sys::mono_ns() | 1;
+    let mut all = 0;
+    for _ in 0..10 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let after_us = 300_000 + state % 1_500_000;
+        let daemons = killed(settings, &options, after_us)?;
+        all += daemons.len();
+        let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
+            .with_context(|| format!("after a kill at {after_us} us"))?;
+        ensure!(
+            end.status.code() == Some(4),
+            "{}: {}",
+            end.status,
+            end.stderr_line()
+        );
+        ensure!(
+            !daemons.iter().any(|&pid| is_alive(pid)),
+            "killed at {after_us} us, a daemon lives on"
+        );
+    }
+    report.note(format!("10 kills left {all} daemons; all gone"));
+    ensure!(all > 4, "the kills came too early to prove anything");
+    Ok(())
+}
+
 fn killed_then_clean(settings: &Settings, report: &mut Report) -> Result<()> {
     let gohang = settings.gohang()?;
     // Long enough on a busy machine.
-    let daemons = killed(settings, 400_000)?;
+    let daemons = killed(settings, &FEW_TASKS, 400_000)?;
     ensure!(
         daemons.len() == 2,
         "only {} daemons were there",

@@ -2,10 +2,12 @@
 
 mod breaker;
 mod contract;
+mod evidence;
 mod go_test;
 mod leftovers;
 mod limits;
 mod signals;
+mod verdicts;
 
 use crate::run::Test;
 
@@ -17,7 +19,9 @@ pub fn tests() -> Vec<Test> {
         limits::tests(),
         leftovers::tests(),
         breaker::tests(),
+        evidence::tests(),
         go_test::tests(),
+        verdicts::tests(),
     ]
     .into_iter()
     .flatten()

@@ -171,7 +171,7 @@ fn terminal_keys(settings: &Settings, report: &mut Report) -> Result<()> {
     let command = command("signals", &["ms=800"])?;
     let shown = |command: Command| -> Result<String> {
         let mut terminal = Terminal::start(&mut job(&command)?)?;
-        terminal.expect("ready", LIMIT)?;
+        terminal.expect("ready\r\n", LIMIT)?;
         for keys in [b"\x03", b"\x1c", b"\x03"] {
             terminal.press(keys)?;
             pause_ms(50);
@@ -191,7 +191,7 @@ fn job_control(settings: &Settings, report: &mut Report) -> Result<()> {
     let command = command("line", &[])?;
     let shown = |command: Command| -> Result<String> {
         let mut terminal = Terminal::start(&mut job(&command)?)?;
-        terminal.expect("ready", LIMIT)?;
+        terminal.expect("ready\r\n", LIMIT)?;
         for _ in 0..2 {
             terminal.press(b"\x1a")?;
             terminal.expect("job stopped", LIMIT)?;

@@ -1,0 +1,155 @@
+//! The tracer's thread.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Outcome, Told, system};
+use crate::aggregate::{Aggregate, Context, Groups, loss};
+use crate::alert::{Book, Thresholds, name_senders};
+use crate::privilege::{kernel_release, raise_memlock};
+use crate::report::{Moment, Report};
+use crate::source::recording::{Begin, Totals};
+use crate::source::{Item, Live, LiveOptions, Selection, Source as _, monotonic_ns, now};
+
+/// How often the ring is drained when it does not fill up before.
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
+/// How often what is pending is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the last records may take to arrive after the programs are gone.
+const LAST_RECORDS: Duration = Duration::from_millis(500);
+
+/// Traces `group`, when some time has passed, until told to stop, and hands over the report.
+pub(super) fn run(group: PathBuf, after: Duration, stop: &Receiver<()>, tell: &Sender<Told>) {
+    if stop.recv_timeout(after) != Err(RecvTimeoutError::Timeout) {
+        let why = "the kernel programs were not loaded yet";
+        let _ = tell.send(Told::Failed(why.to_owned()));
+        return;
+    }
+    let outcome = Tracing::begin(group).and_then(|mut tracing| {
+        let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
+        tracing.follow(stop)
+    });
+    // Whoever has gone does not want to know.
+    let _ = match outcome {
+        Ok(Some(report)) => tell.send(Told::End(Box::new(report))),
+        Ok(None) => Ok(()),
+        Err(error) => tell.send(Told::Failed(error.to_string())),
+    };
+}
+
+/// A trace under way.
+struct Tracing {
+    live: Live,
+    aggregate: Aggregate,
+    book: Book,
+    items: Vec<Item>,
+    begin: Begin,
+}
+
+impl Tracing {
+    fn begin(group: PathBuf) -> Outcome<Self> {
+        raise_memlock(&kernel_release()?)?;
+        let mut live = Live::start(LiveOptions {
+            selection: Selection {
+                cgroups: [group].into(),
+                ..Selection::default()
+            },
+            ..LiveOptions::default()
+        })?;
+        let mut start = now();
+        start.mono_ns = live.open()?;
+        Ok(Self {
+            begin: live.begin(start),
+            live,
+            aggregate: Aggregate::default(),
+            book: Book::new(Thresholds::default()),
+            items: Vec::new(),
+        })
+    }
+
+    /// Until told to stop; `None` when nobody is there any more to take the report.
+    fn follow(&mut self, stop: &Receiver<()>) -> Outcome<Option<Report>> {
+        let ring = self.live.ring_fd().map_err(system("watch the ring"))?;
+        let limit = Timespec {
+            tv_sec: 0,
+            tv_nsec: DRAIN_EVERY.subsec_nanos().into(),
+        };
+        let mut looked = Instant::now();
+        loop {
+            let mut fds = [PollFd::new(&ring, PollFlags::IN)];
+            match poll(&mut fds, Some(&limit)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(system("watch the ring")(error.into())),
+            }
+            match stop.try_recv() {
+                Ok(()) => return self.finish().map(Some),
+                Err(TryRecvError::Disconnected) => return Ok(None),
+                Err(TryRecvError::Empty) => {}
+            }
+            self.pump()?;
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                for episode in &self.live.pending(monotonic_ns())? {
+                    self.book.look(episode, &wall(self.begin.start));
+                }
+            }
+        }
+    }
+
+    /// Takes what has arrived.
+    fn pump(&mut self) -> Outcome<()> {
+        let mut items = std::mem::take(&mut self.items);
+        self.live.drain(&mut items)?;
+        let wall = wall(self.begin.start);
+        for item in items.drain(..) {
+            self.aggregate.take(&item);
+            // What is told at once elsewhere is in the report's alerts here.
+            drop(self.book.take(&item, &wall));
+        }
+        self.items = items;
+        Ok(())
+    }
+
+    /// Detaches, takes the last records and makes the report.
+    fn finish(&mut self) -> Outcome<Report> {
+        self.live.probe_mut().detach()?;
+        let end = now();
+        let began = Instant::now();
+        loop {
+            self.pump()?;
+            let loss = loss(&self.live.counters()?, &self.live.taken(), 0);
+            if loss.submitted == loss.received || began.elapsed() > LAST_RECORDS {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let pending = self.live.pending(end.mono_ns)?;
+        self.aggregate.pending_at_end(&pending);
+        let wall = wall(self.begin.start);
+        for episode in &pending {
+            self.book.look(episode, &wall);
+        }
+        self.book.end(None, end.mono_ns, &wall);
+        let totals = Totals {
+            pending,
+            ..self.live.totals(end)?
+        };
+        let taken = totals.taken;
+        let groups: &mut dyn Groups = self.live.enricher();
+        let mut alerts = self.book.alerts(&wall);
+        name_senders(&mut alerts, &mut |pid| groups.sender(pid));
+        let context = Context {
+            alerts,
+            ..Context::new(&self.begin, totals, taken)
+        };
+        Ok(self.aggregate.report(context, groups))
+    }
+}
+
+/// A CLOCK_MONOTONIC time as RFC 3339, by the clock pair of the start.
+fn wall(start: Moment) -> impl Fn(u64) -> String {
+    move |mono_ns| start.wall_of(mono_ns)
+}

@@ -1,0 +1,3 @@
+module gohang.test/failures
+
+go 1.21

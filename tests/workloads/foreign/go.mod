@@ -1,0 +1,3 @@
+module gohang.test/foreign
+
+go 1.21

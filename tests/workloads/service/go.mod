@@ -1,0 +1,3 @@
+module gohang.test/service
+
+go 1.21

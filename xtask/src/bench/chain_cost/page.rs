@@ -1,0 +1,67 @@
+//! The figures as a section of the page.
+
+use std::fmt;
+
+use super::Measured;
+
+/// What tracing may cost a program, percent.
+const AIM: f64 = 1.0;
+
+/// Everything measured.
+#[derive(Debug)]
+pub struct Page {
+    pub kernel: String,
+    pub cpus: usize,
+    pub version: String,
+    pub go: &'static str,
+    pub pairs: usize,
+    pub measured: Vec<Measured>,
+}
+
+/// Markdown, without the heading.
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            cpus,
+            version,
+            go,
+            pairs,
+            measured,
+        } = self;
+        writeln!(
+            f,
+            "\nPrinted by `cargo xtask bench chain-cost` (as root), here with {version}, kernel \
+             {kernel}, {cpus} CPUs, Go\n{go}: runs that `gohang trace` traces with everything \
+             attached against runs with nothing attached,\n{pairs} pairs, now the one first and \
+             now the other. A change is one for the worse within a pair; its\nmedian is given with \
+             the distribution-free 95 % interval from order statistics (that of the sign\ntest). \
+             The aim is that the interval's upper end is below {AIM:.0} %; where the interval holds \
+             {AIM:.0} %,\nneither that nor the contrary is shown.\n\n\
+             | work | figure | nothing attached | change | 95 % interval | below {AIM:.0} % |\n\
+             | --- | --- | ---: | ---: | ---: | --- |"
+        )?;
+        for Measured { work, changes } in measured {
+            for change in changes {
+                let (low, high) = change.interval;
+                let digits = usize::from(change.alone < 1000.0);
+                writeln!(
+                    f,
+                    "| {} | {} | {:.digits$}{}{} | {:+.2} % | {low:+.2} to {high:+.2} % | {} |",
+                    work.title,
+                    change.figure.title,
+                    change.alone,
+                    if change.figure.unit.is_empty() {
+                        ""
+                    } else {
+                        " "
+                    },
+                    change.figure.unit,
+                    change.median,
+                    change.verdict(AIM),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
