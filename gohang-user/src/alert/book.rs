@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Rule, Scope, Thresholds, rank, rules};
-use crate::event::{Episode, ProcessId, Request, Stop};
+use crate::event::{Episode, Event, ProcessEvent, ProcessId, Request, Stop};
 use crate::report::Alert;
-use crate::source::{Facts, SenderUse, same_start};
+use crate::source::{Facts, Item, SenderUse, same_start};
 
 /// An alert is told again only after this long, if it got worse.
 const TELL_EVERY_NS: u64 = 10_000_000_000;
@@ -77,6 +77,28 @@ impl Book {
             thresholds,
             entries: BTreeMap::new(),
             dropped: 0,
+        }
+    }
+
+    /// Shows the rules what a source yields; as [`Book::look`].
+    pub fn take(&mut self, item: &Item, wall: Wall) -> Vec<Raised> {
+        match item {
+            Item::Event(Event::Episode(episode)) => self.look(episode, wall),
+            Item::Event(Event::Request(request)) => self.request(request, wall),
+            Item::Event(Event::Stop(stop)) => self.stop(stop, wall),
+            Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
+                self.end(Some(record.id), record.at_ns, wall)
+            }
+            Item::Found(facts) => self.found(facts, wall),
+            Item::Foreign(id) => {
+                self.forget(*id);
+                Vec::new()
+            }
+            Item::Senders(senders) => senders
+                .iter()
+                .flat_map(|sender| self.sender(sender, wall))
+                .collect(),
+            Item::Event(Event::Process(_)) | Item::Ended(_) => Vec::new(),
         }
     }
 

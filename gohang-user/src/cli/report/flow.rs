@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use gohang::aggregate::{Aggregate, Context, Groups};
 use gohang::alert::{Book, Raised, name_senders};
-use gohang::event::{Episode, Event, ProcessEvent};
+use gohang::event::{Episode, Event};
 use gohang::gate::{self, Gate};
 use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Totals};
@@ -67,37 +67,12 @@ impl Flow {
     /// Takes what a source yields.
     pub fn take(&mut self, item: &Item, groups: &mut dyn Groups) {
         self.aggregate.take(item);
+        self.tell(|book, wall| book.take(item, wall));
         match item {
-            Item::Event(Event::Episode(episode)) => {
-                self.raise(episode);
-                self.print(episode, groups);
-            }
-            Item::Foreign(id) => self.book.forget(*id),
-            Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
-                let at_ns = record.at_ns;
-                self.tell(|book, wall| book.end(Some(record.id), at_ns, wall));
-            }
-            Item::Found(facts) => {
-                self.tell(|book, wall| book.found(facts, wall));
-            }
-            Item::Event(Event::Request(request)) => {
-                self.tell(|book, wall| book.request(request, wall));
-                if self.events {
-                    self.output.request(request);
-                }
-            }
-            Item::Event(Event::Stop(stop)) => {
-                self.tell(|book, wall| book.stop(stop, wall));
-                if self.events {
-                    self.output.stop(stop);
-                }
-            }
-            Item::Senders(senders) => {
-                for sender in senders {
-                    self.tell(|book, wall| book.sender(sender, wall));
-                }
-            }
-            Item::Event(Event::Process(_)) | Item::Ended(_) => {}
+            Item::Event(Event::Episode(episode)) => self.print(episode, groups),
+            Item::Event(Event::Request(request)) if self.events => self.output.request(request),
+            Item::Event(Event::Stop(stop)) if self.events => self.output.stop(stop),
+            _ => {}
         }
     }
 

@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Outcome, Told, system};
 use crate::aggregate::{Aggregate, Context, Groups, loss};
 use crate::alert::{Book, Thresholds, name_senders};
-use crate::event::{Event, ProcessEvent};
 use crate::privilege::{kernel_release, raise_memlock};
 use crate::report::{Moment, Report};
 use crate::source::recording::{Begin, Totals};
@@ -108,22 +107,7 @@ impl Tracing {
         for item in items.drain(..) {
             self.aggregate.take(&item);
             // What is told at once elsewhere is in the report's alerts here.
-            match &item {
-                Item::Event(Event::Episode(episode)) => drop(self.book.look(episode, &wall)),
-                Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
-                    drop(self.book.end(Some(record.id), record.at_ns, &wall));
-                }
-                Item::Found(facts) => drop(self.book.found(facts, &wall)),
-                Item::Foreign(id) => self.book.forget(*id),
-                Item::Event(Event::Request(request)) => drop(self.book.request(request, &wall)),
-                Item::Event(Event::Stop(stop)) => drop(self.book.stop(stop, &wall)),
-                Item::Senders(senders) => {
-                    for sender in senders {
-                        drop(self.book.sender(sender, &wall));
-                    }
-                }
-                Item::Event(Event::Process(_)) | Item::Ended(_) => {}
-            }
+            drop(self.book.take(&item, &wall));
         }
         self.items = items;
         Ok(())

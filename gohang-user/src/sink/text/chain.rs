@@ -27,7 +27,7 @@ fn counts(chain: &Chain, options: &TextOptions) -> Vec<String> {
     let text = format!(
         "asked to yield {} times ({}): {} signals sent, {} reached the runtime, {} made a goroutine yield",
         chain.requests,
-        ranked(&chain.askers, |name| asker(name)),
+        ranked(&chain.askers, asker),
         chain.sent,
         chain.delivered,
         chain.yielded,
