@@ -8,7 +8,7 @@ use super::groups::{GroupReader, psi, version};
 use super::model::{Failed, Machine, Process, Sigurg, Thread, Withheld};
 use super::name::Name;
 use super::status::ThreadStatus;
-use super::units::unit;
+use super::units::{Units, unit};
 use crate::cgroup::{CgroupError, CgroupLayout, Membership, Mode, Pressure};
 use crate::golang::{FoundGo, InspectError, Inspector, LiveReader};
 use crate::privilege::kernel_release;
@@ -48,6 +48,7 @@ pub struct Collector {
     live: LiveReader,
     groups: GroupReader,
     containers: Containers,
+    units: Units,
 }
 
 impl Collector {
@@ -60,6 +61,7 @@ impl Collector {
             live: LiveReader::new(proc.clone()),
             groups: GroupReader::new(layout.as_ref().ok().cloned()),
             containers: Containers::new(root),
+            units: Units::default(),
             layout,
             proc,
         }
@@ -80,6 +82,7 @@ impl Collector {
     /// Forgets the groups that were read, for another round.
     pub fn next_round(&mut self) {
         self.groups.forget();
+        self.units.forget();
     }
 
     /// The Go in a process.
@@ -197,6 +200,9 @@ impl Collector {
         let named = membership.v1("name=systemd").or_else(|| membership.v2());
         let path = membership.cpu().map(|member| member.path.clone());
         process.unit = named.and_then(|member| unit(&identity, &member.path));
+        if let Some(unit) = &mut process.unit {
+            unit.state = self.units.state(&unit.name);
+        }
         let members = membership.members().iter();
         process.container = members
             .filter_map(|member| self.containers.find(&identity, &member.path))

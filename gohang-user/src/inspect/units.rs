@@ -1,9 +1,66 @@
 //! The systemd unit of a process, from its group's path.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::model::Unit;
 use crate::cgroup::Identity;
+use crate::run::Manager;
+
+/// What systemd says of its units over D-Bus, each asked for once a round.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    bus: Bus,
+    states: HashMap<String, Option<String>>,
+}
+
+/// The connection, made when a unit is met.
+#[derive(Debug, Default)]
+enum Bus {
+    #[default]
+    Untried,
+    /// There is no systemd, or it does not answer.
+    Silent,
+    Open(Manager),
+}
+
+impl Units {
+    /// Forgets the states, for another round.
+    pub fn forget(&mut self) {
+        self.states.clear();
+    }
+
+    /// The active state of the machine's unit `name`; `None` where nobody answers.
+    pub fn state(&mut self, name: &str) -> Option<String> {
+        if let Some(known) = self.states.get(name) {
+            return known.clone();
+        }
+        if matches!(self.bus, Bus::Untried) {
+            self.bus = match Manager::of_machine() {
+                Some(Ok(manager)) => Bus::Open(manager),
+                Some(Err(error)) => {
+                    log::info!("units have no states: {error}");
+                    Bus::Silent
+                }
+                None => Bus::Silent,
+            };
+        }
+        let Bus::Open(manager) = &self.bus else {
+            return None;
+        };
+        let state = match manager.state(name) {
+            Ok(state) => Some(state),
+            Err(crate::run::ManagerError::Timeout) => {
+                // One that does not answer once is not waited for again.
+                self.bus = Bus::Silent;
+                None
+            }
+            Err(_) => None,
+        };
+        self.states.insert(name.to_owned(), state.clone());
+        state
+    }
+}
 
 /// The unit in the path of a group; `None` when there is none.
 pub(super) fn unit(identity: &Identity, path: &Path) -> Option<Unit> {

@@ -43,6 +43,7 @@ pub use error::{FAILED, RunError};
 pub use keeper::{Judged, Keeper, NoKeeper};
 pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, weight};
 pub use outcome::{Ended, HUNG, HUNG_AND_KILLED, Outcome};
+pub(crate) use place::Manager;
 pub use place::{LABEL, ManagerError, PlaceError, Wanted, clear_scopes};
 pub use session::{run, told};
 pub use tracer::Tracing;

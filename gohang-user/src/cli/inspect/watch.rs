@@ -32,31 +32,38 @@ pub(super) fn run(collector: &mut Collector, watch: &Watch) -> Result<Exit, Fail
         .enable_all()
         .build()
         .context("cannot wait for signals")?;
-    runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let mut known = BTreeMap::new();
-        let mut first = true;
-        loop {
-            let mut found = look(collector, &watch.selection, watch.sample);
-            moves(collector, &known, &mut found);
-            print(&known, &found, first, watch.output)?;
-            first = false;
-            known = found
-                .processes
-                .into_iter()
-                .map(|own| (own.pid, own))
-                .collect();
-            if known.is_empty() && !watch.selection.is_open() {
-                return Ok(Exit::Ok);
-            }
-            tokio::select! {
-                _ = interrupt.recv() => return Ok(Exit::Ok),
-                _ = terminate.recv() => return Ok(Exit::Ok),
-                () = tokio::time::sleep(watch.every) => {}
-            }
+    // Looks are made outside of the runtime: they wait for systemd in one of their own.
+    let (mut interrupt, mut terminate) = runtime.block_on(async {
+        let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        anyhow::Ok((interrupt, terminate))
+    })?;
+    let mut known = BTreeMap::new();
+    let mut first = true;
+    loop {
+        let mut found = look(collector, &watch.selection, watch.sample);
+        moves(collector, &known, &mut found);
+        print(&known, &found, first, watch.output)?;
+        first = false;
+        known = found
+            .processes
+            .into_iter()
+            .map(|own| (own.pid, own))
+            .collect();
+        if known.is_empty() && !watch.selection.is_open() {
+            return Ok(Exit::Ok);
         }
-    })
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => true,
+                _ = terminate.recv() => true,
+                () = tokio::time::sleep(watch.every) => false,
+            }
+        });
+        if ended {
+            return Ok(Exit::Ok);
+        }
+    }
 }
 
 /// Follows processes that someone else has moved since the last look.

@@ -16,7 +16,7 @@ use bare::Bare;
 use groups::Groups;
 use scope::Scope;
 pub use scope::clear as clear_scopes;
-use systemd::Manager;
+pub(crate) use systemd::Manager;
 pub use systemd::ManagerError;
 
 use super::evidence::PlaceKind;

@@ -18,7 +18,7 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A property of a unit.
-pub(super) type Property = (&'static str, Variant<'static>);
+pub(crate) type Property = (&'static str, Variant<'static>);
 
 /// Why the manager did not do something.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,14 @@ pub enum ManagerError {
 
 /// A unit, as the manager lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(crate) struct Unit {
     pub name: String,
     pub description: String,
 }
 
 /// The manager: the machine's for root, the user's own for others.
 #[derive(Debug)]
-pub(super) struct Manager {
+pub(crate) struct Manager {
     runtime: Runtime,
     bus: Connection,
 }
@@ -94,6 +94,26 @@ impl Manager {
             }
         }))?;
         Ok(Self { runtime, bus })
+    }
+
+    /// Connects to the machine's manager, which tells everyone of its units; `None` where
+    /// there is none.
+    pub fn of_machine() -> Option<Result<Self, ManagerError>> {
+        if !Path::new(BOOTED).is_dir() || !Path::new(SYSTEM_BUS).exists() {
+            return None;
+        }
+        let connect = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let bus = format!("unix:path={SYSTEM_BUS}");
+            let bus = runtime.block_on(limited(async {
+                let address = zbus::connection::Builder::address(bus.as_str());
+                address.build().await
+            }))?;
+            Ok(Self { runtime, bus })
+        };
+        Some(connect())
     }
 
     /// Makes a transient scope with these properties.

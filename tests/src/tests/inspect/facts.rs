@@ -202,8 +202,8 @@ fn container_and_unit(settings: &Settings, _report: &mut Report) -> Result<()> {
 fn namespace(settings: &Settings, _report: &mut Report) -> Result<()> {
     let program = Program::of(settings, NEWEST, "1.25")?;
     let mut command = std::process::Command::new("unshare");
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    command.arg(program.path());
+    // It ends with its input, wherever it runs.
+    command.args(["-p", "-f"]).arg(program.path());
     let mut outside = crate::actor::Actor::spawn(&mut command, None)?;
     let printed = outside.expect_number("procs ")?;
     let children = format!("/proc/{0}/task/{0}/children", outside.pid());
