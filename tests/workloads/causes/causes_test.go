@@ -38,7 +38,7 @@ func spin() {
 	}
 }
 
-// once says what a processor of about 2 GHz does in two seconds.
+// twoSeconds is how many rounds a CPU takes some two seconds for.
 const twoSeconds = 2000
 
 type account struct {
@@ -64,7 +64,7 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// silent accepts, and never says a word. It is another process's, as far as a test can have one.
+// address is that of a server that accepts and never says a word.
 func address() string { return os.Getenv("ADDRESS") }
 
 func TestFine(t *testing.T) {}
@@ -213,9 +213,10 @@ func TestCause(t *testing.T) {
 		for {
 			if err := exec.Command("sleep", "1000").Start(); err != nil {
 				fmt.Println(err)
-				time.Sleep(200 * time.Millisecond)
+				break
 			}
 		}
+		<-make(chan int)
 	case "ticks":
 		for i := 0; i < 9; i++ {
 			time.Sleep(20 * time.Second)

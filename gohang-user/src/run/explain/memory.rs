@@ -33,14 +33,20 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let is_short = share >= SHARE;
     let hit = evidence.counts.memory_hits_lately > 0;
     let assisting: Vec<&Goroutine> = case.goroutines().filter(|one| assists(one)).collect();
-    let soft = evidence.processes.iter().find_map(|process| {
+    let mut leaves = evidence.processes.iter().filter(|process| process.leaf);
+    let soft = leaves.find_map(|process| {
         let limit = process
             .environment
             .get("GOMEMLIMIT")
             .filter(|limit| *limit != "off")?;
         Some((process, limit))
     });
-    let collecting = !assisting.is_empty() && (is_short || soft.is_some());
+    // More resident than the collector is to allow: it never has enough to stop.
+    let over = soft.is_some_and(|(process, limit)| {
+        let near = |limit: u64| process.rss_bytes.is_some_and(|rss| rss >= limit / 10 * 9);
+        soft_limit(limit).is_some_and(near)
+    });
+    let collecting = over || !assisting.is_empty() && (is_short || soft.is_some());
     let confidence = match () {
         () if condition == Some("memory_pressure") && is_short => Confidence::Certain,
         () if collecting && case.busy().is_some() => Confidence::Certain,
@@ -72,6 +78,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             )))
             .because(hit.then(|| format!("the limit was reached {} times", evidence.counts.memory_hits_lately)))
             .because(soft.map(|(process, limit)| format!("{} (pid {}) runs with GOMEMLIMIT={limit}", process.comm, process.pid)))
+            .because(over.then(|| "that much is in use, so that each collection is followed by the next".to_owned()))
             .because(assisting.first().map(|one| format!(
                 "{} goroutines help the collector, as {}", assisting.len(), words::goroutine(one)
             )))
@@ -81,8 +88,44 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// `GOMEMLIMIT` in bytes (runtime/mgcpacer.go, `parseByteCount`).
+fn soft_limit(text: &str) -> Option<u64> {
+    let units = [
+        ("TiB", 40),
+        ("GiB", 30),
+        ("MiB", 20),
+        ("KiB", 10),
+        ("B", 0),
+        ("", 0),
+    ];
+    units.into_iter().find_map(|(unit, shift)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(1 << shift)
+    })
+}
+
 fn assists(goroutine: &Goroutine) -> bool {
     let mut frames = goroutine.frames.iter();
     goroutine.header.status.starts_with("GC assist")
         || frames.any(|frame| ASSISTS.contains(&frame.function.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_the_collector() {
+        for (text, want) in [
+            ("40MiB", Some(40 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("512B", Some(512)),
+            ("99", Some(99)),
+            ("off", None),
+            ("99999999999TiB", None),
+            ("", None),
+        ] {
+            assert_eq!(soft_limit(text), want, "{text}");
+        }
+    }
 }

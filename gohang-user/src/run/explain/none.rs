@@ -12,21 +12,22 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         .take(3)
         .map(|one| words::goroutine(one))
         .collect();
-    let calls = case.threads().filter_map(|(process, thread)| {
-        let name = thread.syscall.as_ref()?.name.as_deref()?;
-        Some(format!(
-            "{} (pid {}) is in {name}",
-            process.comm, process.pid
-        ))
+    let leaves = case.leaves();
+    let calls = leaves.iter().filter_map(|process| {
+        let mut threads = process.threads.iter();
+        let call = threads.find_map(|thread| thread.syscall.as_ref()?.name.clone())?;
+        let (comm, pid) = (&process.comm, process.pid);
+        Some(format!("{comm} (pid {pid}) is in {call}"))
     });
     if because.is_empty() {
         because.extend(calls.take(3));
     }
-    let next = match case.leaves().first() {
+    let next = match leaves.first() {
         Some(leaf) if case.dumps.is_empty() => format!("strace -f -p {}", leaf.pid),
         _ => "look at what the goroutines wait for (goroutines.txt)".to_owned(),
     };
-    let summary = "it waits for something that does not come; none of the known causes fits";
+    let summary = because.first().cloned();
+    let summary = summary.unwrap_or_else(|| "nothing more is known".to_owned());
     Some(
         Finding::new(Cause::None, Confidence::Possible, summary)
             .because(because)

@@ -26,13 +26,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let words = limit.map_or_else(String::new, |(level, bytes)| {
         format!(" (the limit is {} in {})", words::bytes(bytes), level.path)
     });
-    let processes = if killed == 1 { "process" } else { "processes" };
     let finding = Finding::new(
         Cause::OomKilled,
         confidence,
-        format!("the kernel killed {killed} of its {processes} for want of memory, and the rest waits for it"),
+        format!("the kernel killed {killed} of its processes for want of memory, and the rest waits for it"),
     )
-    .because([format!("memory.events counts {killed} kills{words}")]);
+    .because([format!("memory.events counts {killed}{words}")]);
     let own = limit.filter(|(level, _)| level.own);
     Some(match own {
         Some((_, bytes)) => finding.next([

@@ -28,17 +28,23 @@ const ALERTS: [&str; 6] = [
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let evidence = case.evidence;
-    let off = evidence
-        .processes
-        .iter()
-        .find_map(|process| Some((process, process.go.as_ref()?.preemption_off.as_ref()?)));
+    // `go` has the same environment as its test.
+    let mut leaves = evidence.processes.iter().filter(|process| process.leaf);
+    let off =
+        leaves.find_map(|process| Some((process, process.go.as_ref()?.preemption_off.as_ref()?)));
     let alert = evidence.trace.report.as_ref().and_then(|report| {
         report
             .alerts
             .iter()
             .find(|alert| ALERTS.contains(&alert.rule.as_str()))
     });
-    let stuck = case.goroutines().find(|goroutine| goroutine.unavailable);
+    // With a thread's own stack, SIGQUIT may show what one does that does not stop.
+    let runs =
+        |goroutine: &&Goroutine| goroutine.header.status == "running" && !was_preempted(goroutine);
+    let stuck = case
+        .goroutines()
+        .find(|goroutine| goroutine.unavailable)
+        .or_else(|| case.workers().find(runs));
     let waits = case
         .goroutines()
         .find(|goroutine| waits_for_stop(goroutine));

@@ -133,7 +133,7 @@ fn cases() -> Result<Vec<Case>> {
         case(
             "out_of_tasks",
             Hang::Shell(
-                "while :; do sleep 1000 & done 2>/dev/null; wait",
+                "(while :; do sleep 1000 & done) 2>/dev/null; read x",
                 Vec::new(),
             ),
             &["--tasks-max", "20"],
