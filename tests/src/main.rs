@@ -61,7 +61,8 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
   --soak SECONDS     length of the soak test (default 15)
   --injections N     episodes of each cause that the cause test makes (default 200)
-  --full             the whole diagnosis matrix: every Go version and form, long healthy runs
+  --full             the whole diagnosis matrix: every Go version and form, long healthy runs;
+                     every variant of a hang
   --list             print the names and stop
 
 `build-workloads` builds the Go workloads into GO_ROOT/workloads, for machines without Go.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -218,7 +219,11 @@ func TestCause(t *testing.T) {
 		}
 		<-make(chan int)
 	case "ticks":
-		for i := 0; i < 9; i++ {
+		ticks, err := strconv.Atoi(os.Getenv("TICKS"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < ticks; i++ {
 			time.Sleep(20 * time.Second)
 			t.Log("tick", i)
 		}

@@ -9,7 +9,7 @@ use super::wait::Wait;
 use super::words;
 
 /// From this part of a CPU on a command that gets nothing done is busy.
-const BUSY: f64 = 0.1;
+const BUSY: f64 = 0.3;
 /// The part of the quota for it.
 const BUSY_PART_OF_QUOTA: f64 = 0.5;
 /// Packages whose goroutines wait behind the scenes of any program.

@@ -81,6 +81,17 @@ pub fn explain(evidence: &Evidence) -> Verdict {
             .filter(|finding| !SLOWS.contains(&finding.cause))
             .for_each(|finding| finding.confidence = Confidence::Possible);
     }
+    // Whether lifting the limit changed anything speaks for or against each of them.
+    let lift = case.lift();
+    for finding in &mut found {
+        if !finding
+            .evidence
+            .iter()
+            .any(|line| Some(line) == lift.as_ref())
+        {
+            finding.evidence.extend(lift.clone());
+        }
+    }
     // Stable: of the same confidence the order of the rules stays.
     found.sort_by_key(|finding| std::cmp::Reverse(finding.confidence));
     Verdict::new(&case, found)

@@ -80,18 +80,7 @@ fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
         let daemons = killed(settings, &FEW_TASKS, after_us)?;
         all += daemons.len();
         left_groups += groups("gohang-run-")?.len();
-        let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
-            .with_context(|| format!("after a kill at {after_us} us"))?;
-        ensure!(
-            end.status.code() == Some(4),
-            "{}: {}",
-            end.status,
-            end.stderr_line()
-        );
-        ensure!(
-            !daemons.iter().any(|&pid| is_alive(pid)),
-            "killed at {after_us} us, a daemon lives on"
-        );
+        gone_with_the_next(settings, &daemons, after_us)?;
     }
     report.note(format!(
         "20 kills left {left_groups} groups and {all} daemons; all gone"
@@ -99,6 +88,23 @@ fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
     ensure!(
         left_groups >= 10 && all > 4,
         "the kills came too early to prove anything"
+    );
+    Ok(())
+}
+
+/// Runs another command after a kill at `after_us`: it ends what the killed one left.
+fn gone_with_the_next(settings: &Settings, daemons: &[i32], after_us: u64) -> Result<()> {
+    let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
+        .with_context(|| format!("after a kill at {after_us} us"))?;
+    ensure!(
+        end.status.code() == Some(4),
+        "{}: {}",
+        end.status,
+        end.stderr_line()
+    );
+    ensure!(
+        !daemons.iter().any(|&pid| is_alive(pid)),
+        "killed at {after_us} us, a daemon lives on"
     );
     Ok(())
 }
@@ -125,18 +131,7 @@ fn killed_while_it_ends_a_hang(settings: &Settings, report: &mut Report) -> Resu
         let after_us = 300_000 + state % 1_500_000;
         let daemons = killed(settings, &options, after_us)?;
         all += daemons.len();
-        let end = wrapped::run(settings, &[], &words(&["sh", "-c", "exit 4"]))
-            .with_context(|| format!("after a kill at {after_us} us"))?;
-        ensure!(
-            end.status.code() == Some(4),
-            "{}: {}",
-            end.status,
-            end.stderr_line()
-        );
-        ensure!(
-            !daemons.iter().any(|&pid| is_alive(pid)),
-            "killed at {after_us} us, a daemon lives on"
-        );
+        gone_with_the_next(settings, &daemons, after_us)?;
     }
     report.note(format!("10 kills left {all} daemons; all gone"));
     ensure!(all > 4, "the kills came too early to prove anything");
