@@ -227,7 +227,7 @@ fn a_process_found_by_tick_and_met_by_nanosecond_is_one() {
     let mut source = Synthetic::default();
     source.batches.push_back(vec![
         Item::Found(Box::new(facts())),
-        Item::Event(Event::Episode(episode(90_000_000))),
+        Item::Event(Event::Episode(Box::new(episode(90_000_000)))),
     ]);
     let mut items = Vec::new();
     source.drain(&mut items).expect("synthetic");
@@ -283,7 +283,7 @@ fn the_end_of_one_that_was_never_signalled_is_known() {
 fn a_reused_pid_is_a_second_process() {
     let mut aggregate = Aggregate::default();
     aggregate.take(&Item::Found(Box::new(facts())));
-    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    aggregate.take(&Item::Event(Event::Episode(Box::new(episode(5)))));
     aggregate.take(&exit());
     aggregate.take(&Item::Ended(Box::new(snapshot(&[((ID, 9), totals(5))]))));
     let later = ProcessId {
@@ -292,7 +292,7 @@ fn a_reused_pid_is_a_second_process() {
     };
     let mut second = episode(6);
     second.process = later;
-    aggregate.take(&Item::Event(Event::Episode(second)));
+    aggregate.take(&Item::Event(Event::Episode(Box::new(second))));
     let report = aggregate.report(context(snapshot(&[((later, 9), totals(6))])), &mut NoGroups);
     let mut seen: Vec<(u64, u64, Option<u64>)> = report
         .processes
@@ -309,7 +309,7 @@ fn a_reused_pid_is_a_second_process() {
 #[test]
 fn a_foreign_process_leaves_nothing() {
     let mut aggregate = Aggregate::default();
-    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    aggregate.take(&Item::Event(Event::Episode(Box::new(episode(5)))));
     assert!(!aggregate.take(&Item::Foreign(ID)));
     let report = aggregate.report(context(snapshot(&[((ID, 9), totals(5))])), &mut NoGroups);
     assert!(report.processes.is_empty() && report.cgroups.is_empty());
@@ -326,7 +326,7 @@ fn one_that_ended_unseen_is_listed_only_if_it_was_signalled() {
     };
     aggregate.take(&Item::Found(Box::new(gone(ID.pid, ID.start_ns))));
     aggregate.take(&Item::Found(Box::new(gone(50, 8_000_000_000))));
-    aggregate.take(&Item::Event(Event::Episode(episode(5))));
+    aggregate.take(&Item::Event(Event::Episode(Box::new(episode(5)))));
     let report = aggregate.report(context(snapshot(&[((ID, 9), totals(5))])), &mut NoGroups);
     let pids: Vec<u32> = report.processes.iter().map(|process| process.pid).collect();
     assert_eq!(pids, [ID.pid]);
@@ -360,7 +360,7 @@ fn ended_processes_are_bounded() {
         };
         let mut one = episode(5);
         one.process = id;
-        aggregate.take(&Item::Event(Event::Episode(one)));
+        aggregate.take(&Item::Event(Event::Episode(Box::new(one))));
         let exit = Process {
             id,
             at_ns: 4000,

@@ -111,7 +111,7 @@ impl Bench<'_> {
         for item in items {
             self.aggregate.take(&item);
             if let Item::Event(Event::Episode(episode)) = item {
-                self.episodes.push(episode);
+                self.episodes.push(*episode);
             }
         }
         Ok(())

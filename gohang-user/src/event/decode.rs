@@ -146,7 +146,7 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
     if directed > 1 {
         return Err(value("process_directed", directed));
     }
-    Ok(Event::Episode(Episode {
+    Ok(Event::Episode(Box::new(Episode {
         process: ProcessId { pid, start_ns },
         tid,
         comm,
@@ -173,7 +173,7 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
         cause,
         estimate: flags & FLAG_ESTIMATE != 0,
         cgroup_id: (cgroup_id != 0).then_some(cgroup_id),
-    }))
+    })))
 }
 
 fn process(mut buf: &[u8]) -> Result<Event, DecodeError> {
@@ -363,7 +363,7 @@ mod tests {
             estimate: false,
             cgroup_id: Some(99),
         };
-        assert_eq!(got, want);
+        assert_eq!(*got, want);
         assert_eq!(got.latency_ns(), Some(511));
         assert_eq!(got.parts.total(), 511);
     }

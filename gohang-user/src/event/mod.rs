@@ -19,7 +19,7 @@ use crate::golang::Place;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An episode ended.
-    Episode(Episode),
+    Episode(Box<Episode>),
     /// A process forked, executed a program or ended.
     Process(Process),
     /// A request to yield came to an end.

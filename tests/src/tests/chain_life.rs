@@ -47,7 +47,7 @@ const START_NS: u64 = 1_000_000_000;
 
 fn newest(settings: &Settings) -> Result<Workload> {
     let all = Workload::all(settings)?;
-    let newest = all.into_iter().filter(|w| !w.stripped).next_back();
+    let newest = all.into_iter().rfind(|w| !w.stripped);
     newest.context("no workload")
 }
 
