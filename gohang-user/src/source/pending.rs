@@ -77,19 +77,18 @@ mod tests {
     /// A thread in `state` with SIGURG blocked, which came out of its own handler when it
     /// took the signal before; one is pending since 1 s.
     fn pending(state: u8) -> Pending {
+        let mut thread = Box::new(Thread::default());
+        thread.state = state;
+        thread.blocked = 1;
+        thread.own_handler = 1;
+        thread.since_ns = 500_000_000;
+        thread.private = Sent {
+            sent_ns: 1_000_000_000,
+            blocked: 1,
+            ..Sent::default()
+        };
         Pending {
-            thread: Box::new(Thread {
-                state,
-                blocked: 1,
-                own_handler: 1,
-                since_ns: 500_000_000,
-                private: Sent {
-                    sent_ns: 1_000_000_000,
-                    blocked: 1,
-                    ..Sent::default()
-                },
-                ..Thread::default()
-            }),
+            thread,
             queue: None,
             shared: None,
         }
