@@ -408,6 +408,14 @@ pub fn checked(entry: &Entry) {
         RequestEnd::UnsafePoint
     };
     chain.request.end = end as u8;
+    // The P is asked: a goroutine that took over the slice meanwhile (inheritTime of
+    // execute, proc.go) yields in place of the one that ran it then.
+    if end as u8 != RequestEnd::WrongGoroutine as u8
+        && let Some(goid) = probe_user::<u64>(entry.rax, runtime.g_goid)
+    {
+        chain.request.goid = goid;
+        chain.request.flags |= REQUEST_GOID;
+    }
 }
 
 /// Entry of `asyncPreempt`.

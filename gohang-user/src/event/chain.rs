@@ -41,7 +41,8 @@ pub struct Request {
     pub end_ns: u64,
     /// What came of it.
     pub end: RequestEnd,
-    /// Goroutine asked.
+    /// Goroutine asked: the one that ran then or, once a signal met another on that P,
+    /// that one, which yields in its place.
     pub goid: Option<u64>,
     /// User instruction pointer where the signal met it.
     pub pc: Option<u64>,
