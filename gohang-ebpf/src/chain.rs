@@ -149,13 +149,19 @@ pub fn thread_ends(tgid: u32, task: u64, now: u64) {
     let _ = CHAINS.remove(key);
 }
 
+/// Whether a request has begun and not been closed.
+#[inline(always)]
+fn is_open(request: &Request) -> bool {
+    reload(&request.first_ns) != 0
+}
+
 /// Sends what is known of an open request and closes it.
 #[inline(always)]
 fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
     chain.request.end = end as u8;
     chain.request.end_ns = now;
     let sent_ns = reload(&chain.request.sent_ns);
-    emit::chain(&chain.request);
+    emit::chain_if(&chain.request, is_open);
     chain.request.first_ns = 0;
     if sent_ns == 0 && reload(&chain.request.sent_ns) != 0 {
         // Whoever asked sent it meanwhile.
@@ -453,7 +459,7 @@ pub fn yielded(entry: &Entry) {
     };
     // Told when it runs again; where that cannot be kept, now.
     if YIELDED.insert(key, &chain.request, 0).is_err() {
-        emit::chain(&chain.request);
+        emit::chain_if(&chain.request, is_open);
     }
     chain.request.first_ns = 0;
 }
@@ -474,6 +480,6 @@ pub fn resumed(entry: &Entry) {
     let request = unsafe { &mut *request };
     request.resumed_ns = entry.now;
     request.end_ns = entry.now;
-    emit::chain(request);
+    emit::chain_if(request, is_open);
     let _ = YIELDED.remove(key);
 }

@@ -354,14 +354,29 @@ unsafe fn copy_parts(to: *mut [u64; COMPONENTS], from: Option<&[u64; COMPONENT_S
 /// Sends a record of the preemption chain.
 #[inline(always)]
 pub fn chain<T: Copy + 'static>(value: &T) {
-    count(Counter::Seen);
+    chain_if(value, |_| true);
+}
+
+/// Sends a record of the preemption chain if, once copied, it is `whole`: another CPU may
+/// have closed it meanwhile, and has sent it then.
+#[inline(always)]
+pub fn chain_if<T: Copy + 'static>(value: &T, whole: impl Fn(&T) -> bool) {
     let Some(mut slot) = RECORDS.reserve::<T>(0) else {
+        count(Counter::Seen);
         count(Counter::RingFull);
         count(Counter::ChainLost);
         return;
     };
     // SAFETY: the reservation holds a whole T.
-    unsafe { core::ptr::copy_nonoverlapping(value, slot.as_mut_ptr(), 1) };
+    let copy = unsafe {
+        core::ptr::copy_nonoverlapping(value, slot.as_mut_ptr(), 1);
+        &*slot.as_ptr()
+    };
+    if !whole(copy) {
+        slot.discard(0);
+        return;
+    }
+    count(Counter::Seen);
     slot.submit(wakeup());
     count(Counter::Submitted);
 }
