@@ -10,8 +10,12 @@ use crate::event::{Episode, ProcessId, Request};
 use crate::golang::SafePoint;
 use crate::report::Severity;
 
-/// Fewest signals to such a handler: at its start, a program may have another for a moment.
-const MIN_SIGNALS: u64 = 3;
+/// From so many signals on it is told at once. Fewer are told too, as a handler that does
+/// not pass them on gets one a thread and never another (the runtime waits for the first,
+/// `preemptM`, runtime/signal_unix.go), but only when there was time to see the runtime's.
+const MANY: u64 = 3;
+/// By then the runtime's handler has run, or what it took has been told.
+const GRACE_NS: u64 = 200_000_000;
 /// Most processes that are kept.
 const MAX_PROCESSES: usize = 16_384;
 
@@ -32,8 +36,18 @@ struct Seen {
 }
 
 impl Seen {
-    fn judge(&self) -> Option<Finding> {
-        if self.foreign.max(self.missed) < MIN_SIGNALS || self.reached > 0 {
+    /// What is to be told `now_ns`, when something of the process is seen.
+    fn judge(&self, now_ns: u64) -> Option<Finding> {
+        let late = now_ns.saturating_sub(self.since_ns) > GRACE_NS;
+        let seen = self.foreign.max(self.missed);
+        if seen >= MANY || (seen > 0 && late) {
+            return self.finding();
+        }
+        None
+    }
+
+    fn finding(&self) -> Option<Finding> {
+        if self.reached > 0 {
             return None;
         }
         let signals = self.foreign.max(self.missed);
@@ -88,7 +102,7 @@ impl Rule for HandlerReplaced {
         Explanation {
             summary: "SIGURG goes to a handler that is not the Go runtime's",
             meaning: "Code that is not Go's, in a library or in the program that a Go library is loaded into, has installed a handler for SIGURG. Unless that one calls the runtime's, goroutines are never preempted by signals: those that run without a call cannot be stopped.",
-            detection: "the handler that the kernel calls, at each delivery: its address lies outside of Go's code, 3 times in a row or more. With probes in the runtime it is seen whether the runtime's handler runs all the same (then there is no alert), and signals that did not reach it count, wherever they went",
+            detection: "the handler that the kernel calls, at each delivery: its address lies outside of Go's code, and the runtime's does not run after it; told after 3 in a row, after 200 ms, or at the end. With probes in the runtime it is seen whether the runtime's handler runs all the same (then there is no alert), and signals that did not reach it count, wherever they went",
             severity: "warning; critical where it is seen that the runtime's handler does not run",
             limits: &[],
             advice: "leave SIGURG to Go, or call the handler that was there before. Handlers of a program with Go code need SA_ONSTACK.",
@@ -114,24 +128,27 @@ impl Rule for HandlerReplaced {
             seen.since_ns = episode.end_ns;
         }
         seen.foreign += 1;
-        seen.judge()
+        seen.judge(episode.end_ns)
     }
 
     fn request(&mut self, request: &Request, _limits: &Thresholds) -> Option<Finding> {
-        let reached = request.delivered_ns.is_some() && request.end != RequestEnd::NoHandler;
         if request.end == RequestEnd::NoHandler {
             let seen = self.seen(request.process)?;
             if seen.foreign == 0 && seen.missed == 0 {
                 seen.since_ns = request.requested_ns;
             }
             seen.missed += 1;
-            return seen.judge();
+            return seen.judge(request.end_ns);
         }
-        if reached && let Some(seen) = self.0.get_mut(&request.process) {
+        let seen = self.0.get_mut(&request.process)?;
+        if request
+            .delivered_ns
+            .is_some_and(|at_ns| at_ns > seen.since_ns)
+        {
             seen.reached += 1;
             seen.missed = 0;
         }
-        None
+        seen.judge(request.end_ns)
     }
 
     fn end(
@@ -139,10 +156,15 @@ impl Rule for HandlerReplaced {
         process: Option<ProcessId>,
         _limits: &Thresholds,
     ) -> Vec<(ProcessId, Finding)> {
-        match process {
-            Some(process) => drop(self.0.remove(&process)),
-            None => self.0.clear(),
-        }
-        Vec::new()
+        let ended = match process {
+            Some(process) => self.0.remove(&process).map(|seen| (process, seen)),
+            None => None,
+        };
+        let rest = match process {
+            Some(_) => BTreeMap::new(),
+            None => std::mem::take(&mut self.0),
+        };
+        let told = |(process, seen): (ProcessId, Seen)| Some((process, seen.finding()?));
+        ended.into_iter().chain(rest).filter_map(told).collect()
     }
 }

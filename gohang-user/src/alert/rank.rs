@@ -17,8 +17,8 @@ use crate::report::Severity;
 ///   runtime's or none, a mask, a thread that takes nothing;
 /// - those that say why a signal that arrives does nothing, or is not sent in time;
 /// - who is flooded with signals, which may be what is asked of it again and again;
-/// - what the program suffers: a goroutine that runs on, everybody stopped for it, a slow
-///   signal. Each of these follows from most of the above.
+/// - a slow signal, which follows from most of the above;
+/// - what the program suffers: a goroutine that runs on, everybody stopped for it.
 const ORDER: [&str; 11] = [
     "preemption-disabled",
     "handler-replaced",
@@ -28,9 +28,9 @@ const ORDER: [&str; 11] = [
     "unsafe-loop",
     "sysmon-starved",
     "signal-storm",
+    "slow-delivery",
     "no-yield",
     "stop-the-world-held",
-    "slow-delivery",
 ];
 
 /// What an alert's place depends on.
