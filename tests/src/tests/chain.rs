@@ -160,15 +160,19 @@ fn whole(
     Ok(())
 }
 
+/// All of them in the long form; else the first, of the oldest version, and the last, of the
+/// newest.
+fn ends<T>(settings: &Settings, mut all: Vec<T>) -> Vec<T> {
+    if !settings.full && all.len() > 2 {
+        all.drain(1..all.len() - 1);
+    }
+    all
+}
+
 /// What is counted of one process: all that the runtime was asked, sent and handled has a
 /// name, and the kernel saw the same signals.
 fn counts(settings: &Settings, report: &mut Report) -> Result<()> {
-    let mut all = Workload::all(settings)?;
-    if !settings.full && all.len() > 2 {
-        // The oldest, and the newest: with symbols and without.
-        all = vec![all.remove(0), all.remove(all.len() - 1)];
-    }
-    for workload in all {
+    for workload in ends(settings, Workload::all(settings)?) {
         for kind in ["spin", "gc"] {
             let mut actor = workload.start(&[kind, "120"], None)?;
             actor.expect("ready")?;

@@ -6,24 +6,27 @@ import (
 	"time"
 )
 
-// move copies a slice over another that overlaps it, in one call of the runtime's assembly. Its
-// own entry is where a goroutine yields of its own accord.
+// move copies a slice over another that overlaps it, so many times, each in one call of the
+// runtime's assembly. Its own entry is where a goroutine yields of its own accord.
 //
 //go:noinline
-func move(to, from []byte) {
-	copy(to, from)
+func move(to, from []byte, times int) {
+	for i := 0; i < times; i++ {
+		copy(to, from)
+	}
 }
 
-// copyLoop copies mib=N MiB again and again, in one piece or, with piece_kib=N, in pieces.
-// Assembly is no safe point: a signal there does not make the goroutine yield.
+// copyLoop copies mib=N MiB again and again: in one piece, times=N before it may yield of its
+// own accord, or, with piece_kib=N, in pieces with that between any two. Assembly is no safe
+// point: a signal there does not make the goroutine yield.
 func copyLoop(s settings) {
 	data := make([]byte, s.get("mib", 512)<<20+64)
 	for i := 0; i < len(data); i += 4096 {
 		data[i] = byte(i)
 	}
-	piece := int(s.get("piece_kib", 0) << 10)
+	piece, times := int(s.get("piece_kib", 0)<<10), 1
 	if piece == 0 {
-		piece = len(data)
+		piece, times = len(data), int(s.get("times", 8))
 	}
 	go func() {
 		for !ended.Load() {
@@ -33,7 +36,7 @@ func copyLoop(s settings) {
 					end = len(data)
 				}
 				// Forward, which is a copy as between two slices.
-				move(data[at:end-64], data[at+64:end])
+				move(data[at:end-64], data[at+64:end], times)
 			}
 		}
 	}()
