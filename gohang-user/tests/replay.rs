@@ -36,13 +36,16 @@ fn live() -> Value {
     document(&std::fs::read_to_string(data("stall.json")).expect("committed"))
 }
 
-/// Records of the run: all of them are delivered episodes of one process.
-fn records() -> u64 {
+/// Records of the run, and how many of them are delivered episodes of its one process; the
+/// others are requests to yield and stops of the world.
+fn records() -> (u64, u64) {
     let live = live();
-    let seen = live["loss"]["seen"].as_u64().expect("a number");
-    assert_eq!(live["processes"][0]["delivery"]["count"], seen);
-    assert!(seen > 5, "the run has too little in it");
-    seen
+    let number = |at: &str| live.pointer(at).and_then(Value::as_u64).expect("a number");
+    let seen = number("/loss/seen");
+    let episodes = number("/processes/0/delivery/count");
+    assert!(episodes > 5, "the run has too little in it");
+    assert!(seen > episodes, "it has no chain in it");
+    (seen, episodes)
 }
 
 /// Exit code, stdout and stderr.
@@ -81,7 +84,7 @@ fn the_report_is_that_of_the_run() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(document(&stdout), live());
     assert!(
-        stderr.contains(&format!("loss: seen {} =", records())),
+        stderr.contains(&format!("loss: seen {} =", records().0)),
         "{stderr}"
     );
 }
@@ -98,7 +101,10 @@ fn other_forms_and_thresholds_are_those_of_the_replay() {
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count();
-    assert_eq!((of("episode") as u64, of("end")), (records(), 1));
+    let (seen, episodes) = records();
+    assert_eq!((of("episode") as u64, of("end")), (episodes, 1));
+    let chain = of("request") + of("stop");
+    assert_eq!(chain as u64, seen - episodes);
     assert!(of("alert") > 0);
     for line in lines.iter().filter(|line| line["type"] == "episode") {
         assert_eq!(line["cgroup"], "/gohang-recorded");
@@ -213,7 +219,7 @@ fn of_a_truncated_one_there_is_a_report_and_an_error() {
     assert!(stderr.contains("those of the first 1."), "{stderr}");
     let report = document(&stdout);
     let count = report["processes"][0]["delivery"]["count"].as_u64();
-    assert!(count > Some(0) && count < Some(records()), "{count:?}");
+    assert!(count > Some(0) && count < Some(records().1), "{count:?}");
     assert_eq!(report["processes"][0]["limit"]["owner"], "/gohang-recorded");
 }
 
