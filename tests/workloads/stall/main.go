@@ -102,11 +102,14 @@ func main() {
 		printTurns(length)
 		return
 	}
+	// Without preemption nothing else runs once as many spin as there are processors.
+	begin := make(chan struct{})
 	for i := 0; i < 4; i++ {
 		if kind != "gc" {
 			ids := make(chan string)
 			go func() {
 				ids <- id()
+				<-begin
 				spin()
 			}()
 			fmt.Println("spinner", <-ids)
@@ -116,6 +119,7 @@ func main() {
 		}
 	}
 	fmt.Println("ready")
+	close(begin)
 	end := time.Now().Add(length)
 	var longest time.Duration
 	for time.Now().Before(end) {
