@@ -77,7 +77,7 @@ pub fn stats(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         statistics: Some(Wanted::All),
         ..Work::default()
     };
-    let jobs = matrix.jobs(setup(), &work, &programs)?;
+    let jobs = matrix.jobs(setup(), &work, &programs, false)?;
     let begin = Instant::now();
     let (mut problems, mut failed) = (Vec::new(), false);
     matrix.boot_all(&jobs, options.cores, |job, results| {

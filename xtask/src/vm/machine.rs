@@ -51,11 +51,22 @@ impl Results {
     /// The emulator's fault, if that is what kept the machine from its end: where two
     /// emulated processors meet while the kernel patches its text, one of them takes the
     /// breakpoint that is being put there for one of its own.
+    /// Or it hangs before that has come to its init.
     pub fn emulator_fault(&self) -> Option<&'static str> {
-        let patching = self.status.is_none() && self.console().contains("Oops: int3");
-        patching.then_some("the emulator lost a breakpoint in text that the kernel was patching")
+        if self.status.is_some() {
+            return None;
+        }
+        let console = self.console();
+        if console.contains("Oops: int3") {
+            return Some("the emulator lost a breakpoint in text that the kernel was patching");
+        }
+        (console.is_empty() && self.output.is_empty())
+            .then_some("the emulator did not get as far as the machine's init")
     }
 }
+
+/// A machine's init has said that it started by then; it takes some seconds.
+const SILENT_LIMIT: Duration = Duration::from_secs(90);
 
 /// Boots `vmlinuz` with `initramfs`, and waits at most `limit` for it to power off.
 /// The emulator's exit status says nothing: it is zero after a panic too.
@@ -113,8 +124,18 @@ pub fn run(
         .with_context(|| format!("could not start `{}`", describe(&command)))?;
     let mut problem = None;
     while child.try_wait().context("the emulator")?.is_none() {
-        if begin.elapsed() > limit {
-            problem = Some(format!("it did not end within {} s", limit.as_secs()));
+        let said = |name: &str| {
+            folder
+                .join(name)
+                .metadata()
+                .is_ok_and(|file| file.len() > 0)
+        };
+        let silent = begin.elapsed() > SILENT_LIMIT && !said("console.log") && !said("output.log");
+        if silent || begin.elapsed() > limit {
+            problem = Some(match silent {
+                true => format!("it said nothing within {} s", SILENT_LIMIT.as_secs()),
+                false => format!("it did not end within {} s", limit.as_secs()),
+            });
             child.kill().context("the emulator")?;
             child.wait().context("the emulator")?;
             break;

@@ -156,7 +156,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
                 .then_some(wanted_forms),
         };
         if !work.is_empty() {
-            jobs.extend(matrix.jobs(setup, &work, &programs)?);
+            let only_ends = setup.only_ends && !options.full && options.tests.is_empty();
+            jobs.extend(matrix.jobs(setup, &work, &programs, only_ends)?);
         }
     }
     let begin = Instant::now();

@@ -47,6 +47,9 @@ pub struct Setup {
     pub processors: Processors,
     /// Appended to the kernel's command line.
     pub arguments: &'static str,
+    /// In the short form only the oldest and the newest kernel are booted so: it is looked
+    /// at before anything that differs between them.
+    pub only_ends: bool,
     /// What the names of the tests begin with that want it; the longest decides.
     tests: &'static [&'static str],
 }
@@ -57,6 +60,7 @@ pub const SETUPS: [Setup; 4] = [
         name: "two-cpus",
         processors: Processors::Two,
         arguments: "",
+        only_ends: false,
         tests: &[
             "reference::",
             "agreement::",
@@ -71,18 +75,21 @@ pub const SETUPS: [Setup; 4] = [
         name: "lockdown",
         processors: Processors::Counted,
         arguments: "lockdown=confidentiality",
+        only_ends: true,
         tests: &["input::lockdown"],
     },
     Setup {
         name: "no-cpu-controller",
         processors: Processors::Counted,
         arguments: "cgroup_disable=cpu",
+        only_ends: true,
         tests: &["input::no_cpu_controller"],
     },
     Setup {
         name: "counted",
         processors: Processors::Counted,
         arguments: "",
+        only_ends: false,
         // Go programs share one processor as they would under a quota.
         tests: &["", "agreement::go"],
     },
