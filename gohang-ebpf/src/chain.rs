@@ -151,7 +151,7 @@ pub fn thread_ends(tgid: u32, task: u64, now: u64) {
 
 /// Whether a request has begun and not been closed.
 #[inline(always)]
-fn is_open(request: &Request) -> bool {
+fn is_open(request: &mut Request) -> bool {
     reload(&request.first_ns) != 0
 }
 
@@ -161,8 +161,21 @@ fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
     chain.request.end = end as u8;
     chain.request.end_ns = now;
     let sent_ns = reload(&chain.request.sent_ns);
-    emit::chain_if(&chain.request, is_open);
+    let mut is_late = 0;
+    emit::chain_if(&chain.request, |request| {
+        // The thread itself may have come to its handler since, on another CPU.
+        if reload(&request.delivered_ns) > now {
+            request.delivered_ns = 0;
+            request.pc = 0;
+            request.end = end as u8;
+            is_late = 1;
+        }
+        is_open(request)
+    });
     chain.request.first_ns = 0;
+    if reload(&is_late) != 0 {
+        count(chain.request.tgid, hit::LATE);
+    }
     if sent_ns == 0 && reload(&chain.request.sent_ns) != 0 {
         // Whoever asked sent it meanwhile.
         count(chain.request.tgid, hit::SENT_LATE);
@@ -480,6 +493,6 @@ pub fn resumed(entry: &Entry) {
     let request = unsafe { &mut *request };
     request.resumed_ns = entry.now;
     request.end_ns = entry.now;
-    emit::chain_if(request, is_open);
+    emit::chain_if(&*request, is_open);
     let _ = YIELDED.remove(key);
 }

@@ -357,10 +357,10 @@ pub fn chain<T: Copy + 'static>(value: &T) {
     chain_if(value, |_| true);
 }
 
-/// Sends a record of the preemption chain if, once copied, it is `whole`: another CPU may
-/// have closed it meanwhile, and has sent it then.
+/// Sends a record of the preemption chain if `finish`, which may change its copy, finds it
+/// whole: another CPU may have closed it meanwhile, and has sent it then.
 #[inline(always)]
-pub fn chain_if<T: Copy + 'static>(value: &T, whole: impl Fn(&T) -> bool) {
+pub fn chain_if<T: Copy + 'static>(value: &T, finish: impl FnOnce(&mut T) -> bool) {
     let Some(mut slot) = RECORDS.reserve::<T>(0) else {
         count(Counter::Seen);
         count(Counter::RingFull);
@@ -370,9 +370,9 @@ pub fn chain_if<T: Copy + 'static>(value: &T, whole: impl Fn(&T) -> bool) {
     // SAFETY: the reservation holds a whole T.
     let copy = unsafe {
         core::ptr::copy_nonoverlapping(value, slot.as_mut_ptr(), 1);
-        &*slot.as_ptr()
+        &mut *slot.as_mut_ptr()
     };
-    if !whole(copy) {
+    if !finish(copy) {
         slot.discard(0);
         return;
     }

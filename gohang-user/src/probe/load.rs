@@ -333,8 +333,13 @@ impl Probe {
     /// # Errors
     /// The map cannot be written.
     pub fn open_window(&mut self, now_ns: u64) -> Result<(), ProbeError> {
+        self.set_window(now_ns)
+    }
+
+    /// Lets the window begin then, CLOCK_MONOTONIC ns.
+    fn set_window(&mut self, begin_ns: u64) -> Result<(), ProbeError> {
         let mut window: Array<_, u64> = map_mut(&mut self.ebpf, "WINDOW")?;
-        window.set(0, now_ns, 0).map_err(|error| ProbeError::Map {
+        window.set(0, begin_ns, 0).map_err(|error| ProbeError::Map {
             map: "WINDOW",
             reason: error.to_string(),
         })
@@ -365,10 +370,11 @@ impl Probe {
         })
     }
 
-    /// Detaches every program: nothing is written any more.
+    /// Detaches every program: nothing is written any more. Those in Go programs are still
+    /// being taken off for a while, but find the window closed.
     ///
     /// # Errors
-    /// A program cannot be unloaded.
+    /// A program cannot be unloaded, or a map not be written.
     pub fn detach(&mut self) -> Result<(), ProbeError> {
         for program in PROGRAMS {
             if let Some(loaded) = self.ebpf.program_mut(program.name)
@@ -382,7 +388,9 @@ impl Probe {
                     .map_err(|error| program_error(program.name, &error))?;
             }
         }
-        quota::unload(&mut self.ebpf)
+        quota::unload(&mut self.ebpf)?;
+        self.set_window(u64::MAX)?;
+        self.release_all()
     }
 
     /// Names of all programs.

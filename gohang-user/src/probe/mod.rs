@@ -13,6 +13,7 @@ mod offsets;
 mod queues;
 mod quota;
 mod read;
+mod release;
 mod self_test;
 mod stats;
 mod uprobes;

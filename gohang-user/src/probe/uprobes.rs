@@ -12,6 +12,7 @@ use gohang_common::runtime::{GoRuntime, GoroutineKey, Hits};
 
 use super::load::{map_mut, program_error, refusal};
 use super::read::{bad, remove};
+use super::release::Releaser;
 use super::{Hook, HookState, Probe, ProbeError};
 use crate::event::ProcessId;
 use crate::golang::{FileKey, Point, ProbePoints};
@@ -23,6 +24,9 @@ use crate::golang::{FileKey, Point, ProbePoints};
 const MAX_RATE: u64 = 5_000;
 /// How often rates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a program that nobody runs stays probed: what is started over and over again
+/// is not probed anew each time, and who unmounts its file system is not kept waiting.
+const LINGER: Duration = Duration::from_secs(1);
 /// Most programs that are probed at a time: each takes a descriptor a point.
 pub(super) const MAX_PROGRAMS: usize = 64;
 
@@ -74,6 +78,8 @@ struct Attached {
     links: BTreeMap<Point, UProbeLinkId>,
     /// Processes that run it.
     pids: BTreeSet<u32>,
+    /// Since when there are none.
+    idle: Option<Instant>,
 }
 
 /// What is probed in Go programs.
@@ -90,6 +96,7 @@ pub(super) struct GoProbes {
     ever: BTreeSet<Point>,
     hits: HashMap<u32, Hits>,
     looked: Instant,
+    releaser: Releaser,
 }
 
 impl GoProbes {
@@ -104,6 +111,7 @@ impl GoProbes {
             ever: BTreeSet::new(),
             hits: HashMap::new(),
             looked: Instant::now(),
+            releaser: Releaser::default(),
         }
     }
 
@@ -184,7 +192,11 @@ impl Probe {
         self.go.of_pid.insert(pid, key);
         if let Some(attached) = self.go.attached.get_mut(&key) {
             attached.pids.insert(pid);
+            attached.idle = None;
             return Ok(());
+        }
+        if self.go.attached.len() >= MAX_PROGRAMS {
+            self.release_idle(Duration::ZERO)?;
         }
         if self.go.attached.len() >= MAX_PROGRAMS {
             log::warn!(
@@ -196,6 +208,7 @@ impl Probe {
         let mut attached = Attached {
             links: BTreeMap::new(),
             pids: BTreeSet::from([pid]),
+            idle: None,
         };
         for (point, offset) in &points.points {
             match self.attach_point(*point, *offset, path) {
@@ -250,16 +263,36 @@ impl Probe {
 
     fn detach_point(&mut self, point: Point, link: UProbeLinkId) -> Result<(), ProbeError> {
         let name = program(point);
-        self.uprobe(name)
-            .and_then(|program| program.detach(link))
-            .map_err(|error| program_error(name, &error))
+        let link = self
+            .uprobe(name)
+            .and_then(|program| program.take_link(link))
+            .map_err(|error| program_error(name, &error))?;
+        self.go.releaser.release(link);
+        Ok(())
     }
 
-    /// A process has ended, or runs another program. The last one of an executable takes
-    /// the probes with it.
+    /// Takes the probes off the programs that nobody has run for so long.
+    fn release_idle(&mut self, linger: Duration) -> Result<(), ProbeError> {
+        let over = |attached: &Attached| attached.idle.is_some_and(|idle| idle.elapsed() >= linger);
+        let idle = self.go.attached.extract_if(|_, attached| over(attached));
+        let idle: Vec<Attached> = idle.map(|(_, attached)| attached).collect();
+        idle.into_iter()
+            .try_for_each(|attached| self.detach_all(attached))
+    }
+
+    /// Takes the probes off every program.
+    pub(super) fn release_all(&mut self) -> Result<(), ProbeError> {
+        let attached = std::mem::take(&mut self.go.attached);
+        attached
+            .into_values()
+            .try_for_each(|attached| self.detach_all(attached))
+    }
+
+    /// A process has ended, or runs another program. Some time after the last one of an
+    /// executable its probes are taken off.
     ///
     /// # Errors
-    /// A map cannot be written, or a probe not be taken off.
+    /// A map cannot be written.
     pub fn unprobe_go(&mut self, pid: u32, ended: bool) -> Result<(), ProbeError> {
         let Some(key) = self.go.of_pid.remove(&pid) else {
             return Ok(());
@@ -272,10 +305,8 @@ impl Probe {
             return Ok(());
         };
         attached.pids.remove(&pid);
-        if attached.pids.is_empty()
-            && let Some(attached) = self.go.attached.remove(&key)
-        {
-            self.detach_all(attached)?;
+        if attached.pids.is_empty() {
+            attached.idle = Some(Instant::now());
         }
         Ok(())
     }
@@ -330,7 +361,8 @@ impl Probe {
         Ok(())
     }
 
-    /// Takes points off programs that call them too often, once a second.
+    /// Takes points off programs that call them too often, and all of them off programs
+    /// that nobody runs any more, once a second.
     ///
     /// # Errors
     /// A map cannot be read, or a probe not be taken off.
@@ -340,6 +372,7 @@ impl Probe {
             return Ok(());
         }
         self.go.looked = Instant::now();
+        self.release_idle(LINGER)?;
         let hits = self.read_go_hits()?;
         let limit = MAX_RATE as f64 * since.as_secs_f64();
         let mut taken_off = Vec::new();

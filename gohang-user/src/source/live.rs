@@ -439,20 +439,25 @@ impl Live {
             self.probe.filter().ignore(pid);
             true
         };
-        if !decided {
-            // Another exec is under way, or it has ended: another record comes.
-            return Ok(());
-        }
         if traced {
             let mut facts = self.facts(pid, Some(record), go.as_ref(), executed);
             facts.gone = gone;
-            self.adopt(pid, go.as_ref())?;
+            if decided {
+                self.adopt(pid, go.as_ref())?;
+            } else {
+                // It has ended since, or executes another program: there is nothing more to
+                // tell the kernel side, but what it sent up to then is in the ring, before
+                // the record that says so.
+                self.traced.insert(pid);
+            }
             into.push(Item::Found(Box::new(facts)));
         } else {
             self.traced.remove(&pid);
             self.places.forget(pid);
-            self.probe.unprobe_go(pid, true)?;
-            self.probe.drop_process(pid)?;
+            if decided {
+                self.probe.unprobe_go(pid, true)?;
+                self.probe.drop_process(pid)?;
+            }
             self.ended.push(record.id);
             into.push(Item::Foreign(record.id));
         }
