@@ -1,8 +1,9 @@
 //! Boots one kernel and waits for its results.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,10 @@ use crate::process::describe;
 
 /// The kernel's command line. Emulated time stands still whenever the host is busy, and the
 /// kernel would then put the TSC away for a clock of another rate than its scheduler's.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable clocksource=tsc";
+/// A machine that hangs is sent a non-maskable interrupt: it then panics and says what each
+/// processor did (`panic_print`, bit 6, from 5.18 on).
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 panic=-1 quiet tsc=reliable clocksource=tsc unknown_nmi_panic panic_print=64";
 
 /// Size of the disk that takes the results back, bytes.
 const DISK: u64 = 32 << 20;
@@ -29,6 +33,8 @@ pub struct Results {
     pub status: Option<i32>,
     /// What kept it from getting so far, as far as is known.
     pub problem: Option<String>,
+    /// Whether it had to be ended.
+    pub hung: bool,
     /// Why it was booted a second time, if it was.
     pub booted_again: Option<&'static str>,
     /// How long it ran.
@@ -60,9 +66,31 @@ impl Results {
         if console.contains("Oops: int3") {
             return Some("the emulator lost a breakpoint in text that the kernel was patching");
         }
-        (console.is_empty() && self.output.is_empty())
-            .then_some("the emulator did not get as far as the machine's init")
+        if console.is_empty() && self.output.is_empty() {
+            return Some("the emulator did not get as far as the machine's init");
+        }
+        let is_stuck = self.hung && !console.contains("Kernel panic");
+        is_stuck.then_some("its processors stood still: they did not take an NMI")
     }
+}
+
+/// How long a kernel may take to say what it hangs in.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Has a machine that hangs panic, and ends it.
+fn end(child: &mut Child) -> Result<()> {
+    if let Some(monitor) = &mut child.stdin {
+        // Without a monitor there are no last words; the machine is ended all the same.
+        let _ = monitor.write_all(b"nmi\n");
+    }
+    let asked = Instant::now();
+    while child.try_wait().context("the emulator")?.is_none() {
+        if asked.elapsed() > LAST_WORDS {
+            child.kill().context("the emulator")?;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// A machine's init has said that it started by then; it takes some seconds.
@@ -100,7 +128,7 @@ pub fn run(
             "none",
             "-no-reboot",
         ])
-        .args(["-serial", "file:console.log"])
+        .args(["-serial", "file:console.log", "-monitor", "stdio"])
         .args(["-chardev", "file,id=output,path=output.log"])
         .args(["-device", "isa-serial,index=1,chardev=output"])
         .args([
@@ -115,7 +143,7 @@ pub fn run(
         .arg("-append")
         .arg(format!("{KERNEL_ARGUMENTS} {}", setup.arguments))
         .current_dir(folder)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(messages.try_clone().context("the emulator's messages")?)
         .stderr(messages);
     let begin = Instant::now();
@@ -123,6 +151,7 @@ pub fn run(
         .spawn()
         .with_context(|| format!("could not start `{}`", describe(&command)))?;
     let mut problem = None;
+    let mut hung = false;
     while child.try_wait().context("the emulator")?.is_none() {
         let said = |name: &str| {
             folder
@@ -136,8 +165,8 @@ pub fn run(
                 true => format!("it said nothing within {} s", SILENT_LIMIT.as_secs()),
                 false => format!("it did not end within {} s", limit.as_secs()),
             });
-            child.kill().context("the emulator")?;
-            child.wait().context("the emulator")?;
+            end(&mut child)?;
+            hung = true;
             break;
         }
         sleep(Duration::from_millis(50));
@@ -162,6 +191,7 @@ pub fn run(
         output: read(&folder.join("output.log")).replace("\r\n", "\n"),
         status,
         problem,
+        hung,
         booted_again: None,
         took,
         folder: folder.to_owned(),

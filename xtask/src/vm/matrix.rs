@@ -28,7 +28,7 @@ const STATISTICS_LIMIT: Duration = Duration::from_secs(600);
 const FULL_INJECTIONS: u32 = 2_000;
 
 /// How many of the console's last lines are shown on failure.
-const CONSOLE_LINES: usize = 60;
+const CONSOLE_LINES: usize = 120;
 
 /// What a machine is to run, one after the other.
 #[derive(Debug, Clone, Default)]

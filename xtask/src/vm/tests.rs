@@ -18,6 +18,7 @@ fn results(output: &str, status: Option<i32>) -> Results {
         output: output.into(),
         status,
         problem: status.is_none().then(|| "it handed nothing back".into()),
+        hung: false,
         booted_again: None,
         took: Duration::ZERO,
         folder: PathBuf::new(),
