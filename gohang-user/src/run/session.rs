@@ -274,6 +274,9 @@ impl Session {
             if let Some(why) = tracer.news() {
                 log::info!("preemption signals are not traced: {why}");
             }
+            if watch.is_suspect(now) {
+                tracer.look_closer();
+            }
             if let Some(verdict) = watch.tick(now, place, streams, &mut say) {
                 watch.fill(&mut evidence, &verdict, now, streams);
                 let ladder = ladder::Ladder {

@@ -32,6 +32,8 @@ pub struct LiveOptions {
     pub selection: Selection,
     /// How; `discover` and `inherit` follow from the selection.
     pub load: LoadOptions,
+    /// Whether Go programs are probed only from [`Live::probe_programs`] on.
+    pub probe_later: bool,
 }
 
 /// The live source.
@@ -48,6 +50,10 @@ pub struct Live {
     looks: usize,
     taken: Taken,
     traced: BTreeSet<u32>,
+    /// Those of them that run a Go program.
+    programs: BTreeSet<u32>,
+    /// Whether such programs are probed.
+    probes: bool,
     /// Facts read before the first drain.
     found: Vec<Item>,
     /// Ended, with what is still kept in the kernel's maps.
@@ -97,6 +103,7 @@ impl Live {
         let LiveOptions {
             selection,
             mut load,
+            probe_later,
         } = options;
         load.discover = selection.is_open();
         load.inherit = selection.is_open();
@@ -119,6 +126,8 @@ impl Live {
             proc,
             taken: Taken::default(),
             traced: BTreeSet::new(),
+            programs: BTreeSet::new(),
+            probes: !probe_later,
             found: Vec::new(),
             ended: Vec::new(),
             harvested: Instant::now(),
@@ -284,7 +293,10 @@ impl Live {
             self.places.forget(pid);
         }
         if go.is_some_and(|go| go.library.is_none()) {
+            self.programs.insert(pid);
             self.probe_go(pid)?;
+        } else {
+            self.programs.remove(&pid);
         }
         if let Some(Ok(offsets)) = go.map(|go| &go.program.offsets) {
             let offsets = GoOffsets {
@@ -298,9 +310,22 @@ impl Live {
         Ok(())
     }
 
+    /// Probes Go programs from now on, those that run already and those that start.
+    ///
+    /// # Errors
+    /// A map cannot be written.
+    pub fn probe_programs(&mut self) -> Result<(), ProbeError> {
+        if self.probes {
+            return Ok(());
+        }
+        self.probes = true;
+        let programs = self.programs.clone();
+        programs.into_iter().try_for_each(|pid| self.probe_go(pid))
+    }
+
     /// Probes the functions of a process's Go program, if they can be.
     fn probe_go(&mut self, pid: u32) -> Result<(), ProbeError> {
-        if !self.probe.probes_go() {
+        if !self.probes || !self.probe.probes_go() {
             return Ok(());
         }
         let path = self.proc.pid_dir(pid).join("exe");
@@ -398,6 +423,7 @@ impl Live {
         match record.event {
             ProcessEvent::Exit => {
                 self.traced.remove(&pid);
+                self.programs.remove(&pid);
                 self.places.forget(pid);
                 self.ended.push(record.id);
                 self.probe.unprobe_go(pid, true)
@@ -453,6 +479,7 @@ impl Live {
             into.push(Item::Found(Box::new(facts)));
         } else {
             self.traced.remove(&pid);
+            self.programs.remove(&pid);
             self.places.forget(pid);
             if decided {
                 self.probe.unprobe_go(pid, true)?;

@@ -46,6 +46,7 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
     let options = LiveOptions {
         selection: plan.selection.clone(),
         load: plan.load.clone(),
+        ..LiveOptions::default()
     };
     let live = Live::start(options).map_err(Failure::unable)?;
     if !plan.selection.is_open() && live.traced().is_empty() {

@@ -46,12 +46,22 @@ enum Told {
     End(Box<Report>),
 }
 
+/// What the thread is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// To look into the Go programs as well.
+    Closer,
+    /// To end.
+    End,
+}
+
 /// The tracer of a run.
 #[derive(Debug)]
 pub(super) struct Tracer {
     state: State,
     /// When the command was let go.
     started_ns: u64,
+    looks_closer: bool,
 }
 
 #[derive(Debug)]
@@ -59,8 +69,8 @@ enum State {
     Off(String),
     On {
         told: Receiver<Told>,
-        /// Dropped or used, it ends the tracing.
-        stop: Sender<()>,
+        /// Dropped, it ends the tracing.
+        ask: Sender<Ask>,
         since_ns: Option<u64>,
         failed: Option<String>,
     },
@@ -76,7 +86,7 @@ impl Tracer {
             }
         };
         let state = state.and_then(|group| {
-            let (stop, stopped) = channel();
+            let (ask, asked) = channel();
             let (tell, told) = channel();
             let thread = std::thread::Builder::new().name("tracer".into());
             let after = match wanted {
@@ -84,11 +94,11 @@ impl Tracer {
                 Tracing::Auto | Tracing::Never => SETTLE,
             };
             thread
-                .spawn(move || trace::run(group, after, &stopped, &tell))
+                .spawn(move || trace::run(group, after, &asked, &tell))
                 .map_err(|error| format!("cannot start a thread: {error}"))?;
             Ok(State::On {
                 told,
-                stop,
+                ask,
                 since_ns: None,
                 failed: None,
             })
@@ -96,6 +106,7 @@ impl Tracer {
         Self {
             state: state.unwrap_or_else(State::Off),
             started_ns: 0,
+            looks_closer: false,
         }
     }
 
@@ -162,10 +173,22 @@ impl Tracer {
         }
     }
 
+    /// Asks it to look into the Go programs from now on, which costs those something.
+    pub fn look_closer(&mut self) {
+        if !std::mem::replace(&mut self.looks_closer, true) {
+            self.ask(Ask::Closer);
+        }
+    }
+
     /// Asks it to end, which it does meanwhile.
     pub fn end(&self) {
-        if let State::On { stop, .. } = &self.state {
-            let _ = stop.send(());
+        self.ask(Ask::End);
+    }
+
+    fn ask(&self, what: Ask) {
+        if let State::On { ask, .. } = &self.state {
+            // One that has ended by itself has told why.
+            let _ = ask.send(what);
         }
     }
 
@@ -279,17 +302,25 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_answer_is_not_waited_for() {
-        let (stop, _stopped) = channel();
+        let (ask, asked) = channel();
         let (tell, told) = channel();
         let mut tracer = Tracer {
             state: State::On {
                 told,
-                stop,
+                ask,
                 since_ns: None,
                 failed: None,
             },
             started_ns: 5_000,
+            looks_closer: false,
         };
+        tracer.look_closer();
+        tracer.look_closer();
+        tracer.end();
+        assert_eq!(
+            asked.try_iter().collect::<Vec<_>>(),
+            [Ask::Closer, Ask::End]
+        );
         tell.send(Told::Open(2_000)).unwrap();
         assert_eq!(tracer.news(), None);
         let trace = tracer.take(Duration::from_millis(10));

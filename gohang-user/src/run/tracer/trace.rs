@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Outcome, Told, system};
+use super::{Ask, Outcome, Told, system};
 use crate::aggregate::{Aggregate, Context, Groups, loss};
 use crate::alert::{Book, Thresholds, name_senders};
 use crate::privilege::{kernel_release, raise_memlock};
@@ -22,22 +22,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LAST_RECORDS: Duration = Duration::from_millis(500);
 
 /// Traces `group`, when some time has passed, until told to stop, and hands over the report.
-pub(super) fn run(group: PathBuf, after: Duration, stop: &Receiver<()>, tell: &Sender<Told>) {
-    if stop.recv_timeout(after) != Err(RecvTimeoutError::Timeout) {
-        let why = "the kernel programs were not loaded yet";
-        let _ = tell.send(Told::Failed(why.to_owned()));
-        return;
-    }
-    let outcome = Tracing::begin(group).and_then(|mut tracing| {
-        let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
-        tracing.follow(stop)
-    });
-    // Whoever has gone does not want to know.
-    let _ = match outcome {
-        Ok(Some(report)) => tell.send(Told::End(Box::new(report))),
-        Ok(None) => Ok(()),
-        Err(error) => tell.send(Told::Failed(error.to_string())),
+pub(super) fn run(group: PathBuf, after: Duration, asked: &Receiver<Ask>, tell: &Sender<Told>) {
+    let closer = match asked.recv_timeout(after) {
+        Err(RecvTimeoutError::Timeout) => false,
+        Ok(Ask::Closer) => true,
+        Ok(Ask::End) | Err(RecvTimeoutError::Disconnected) => {
+            let why = "the kernel programs were not loaded yet";
+            let _ = tell.send(Told::Failed(why.to_owned()));
+            return;
+        }
     };
+    // Whoever has gone does not want to know.
+    let outcome = Tracing::begin(group, closer).and_then(|mut tracing| {
+        let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
+        // Before the probes are off, which takes a while.
+        if let Some(report) = tracing.follow(asked)? {
+            let _ = tell.send(Told::End(Box::new(report)));
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        let _ = tell.send(Told::Failed(error.to_string()));
+    }
 }
 
 /// A trace under way.
@@ -50,13 +56,15 @@ struct Tracing {
 }
 
 impl Tracing {
-    fn begin(group: PathBuf) -> Outcome<Self> {
+    fn begin(group: PathBuf, closer: bool) -> Outcome<Self> {
         raise_memlock(&kernel_release()?)?;
         let mut live = Live::start(LiveOptions {
             selection: Selection {
                 cgroups: [group].into(),
                 ..Selection::default()
             },
+            // A command that goes on is not to pay for them.
+            probe_later: !closer,
             ..LiveOptions::default()
         })?;
         let mut start = now();
@@ -71,7 +79,7 @@ impl Tracing {
     }
 
     /// Until told to stop; `None` when nobody is there any more to take the report.
-    fn follow(&mut self, stop: &Receiver<()>) -> Outcome<Option<Report>> {
+    fn follow(&mut self, asked: &Receiver<Ask>) -> Outcome<Option<Report>> {
         let ring = self.live.ring_fd().map_err(system("watch the ring"))?;
         let limit = Timespec {
             tv_sec: 0,
@@ -84,8 +92,9 @@ impl Tracing {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(system("watch the ring")(error.into())),
             }
-            match stop.try_recv() {
-                Ok(()) => return self.finish().map(Some),
+            match asked.try_recv() {
+                Ok(Ask::Closer) => self.live.probe_programs()?,
+                Ok(Ask::End) => return self.finish().map(Some),
                 Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) => {}
             }

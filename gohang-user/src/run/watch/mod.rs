@@ -160,6 +160,12 @@ impl Watch {
         exceeded.map(|(reason, certain)| self.verdict(reason, certain, now, streams))
     }
 
+    /// Whether there has been no progress for half as long as until that is said, or
+    /// `--timeout` comes near.
+    pub fn is_suspect(&self, now: Instant) -> bool {
+        self.warner.is_suspect(self.idle(now), self.elapsed(now))
+    }
+
     /// Files of which a change (`POLLPRI`) is worth a look at once.
     pub fn alarms(&self) -> &[File] {
         &self.alarms

@@ -86,6 +86,12 @@ impl Warner {
         }
     }
 
+    /// Whether something may soon be said of a command that has been `idle` for so long.
+    pub fn is_suspect(&self, idle: Duration, elapsed: Duration) -> bool {
+        let near = |limit: Duration| elapsed >= limit.mul_f64(NEAR_TIMEOUT);
+        self.slow_after.is_some_and(|first| idle >= first / 2) || self.timeout.is_some_and(near)
+    }
+
     /// Says what there is to say.
     pub fn warn(&mut self, view: &View<'_>, seen: &Seen, say: &mut dyn FnMut(&str)) {
         if let Some(last) = view.history.last() {

@@ -165,6 +165,11 @@ fn go_test_hangs(settings: &Settings, report: &mut Report) -> Result<()> {
                 end.status,
                 end.stderr_line()
             );
+            ensure!(
+                !end.stderr.contains("evidence is lacking"),
+                "{}",
+                end.stderr_line()
+            );
             let verdict = end.stderr.find("verdict: ").map(|at| &end.stderr[at..]);
             let verdict = verdict.with_context(|| format!("no verdict: {}", end.stderr_line()))?;
             for word in words.iter().chain([&cause]) {
