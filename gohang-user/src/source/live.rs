@@ -199,7 +199,8 @@ impl Live {
         let ids: BTreeSet<ProcessId> = owners.collect();
         let now: BTreeMap<u32, ProcessId> = ids.into_iter().map(|id| (id.pid, id)).collect();
         let now = now.into_values();
-        let traced = now.filter(|id| self.traced.contains(&id.pid));
+        // Those that have just ended too: their totals are still in the maps.
+        let traced = now.filter(|id| self.traced.contains(&id.pid) || self.ended.contains(id));
         snapshot.hits = self.probe.hits_of(traced)?;
         Ok(snapshot)
     }
