@@ -8,7 +8,10 @@ mod bench;
 mod boots;
 mod causes;
 mod chain;
+mod chain_handler;
 mod chain_life;
+mod chain_starved;
+mod chain_stops;
 mod churn;
 mod components;
 mod cost;
@@ -52,7 +55,10 @@ pub fn all() -> Vec<Test> {
         agreement::total(),
         names::tests(),
         chain::tests(),
+        chain_handler::tests(),
         chain_life::tests(),
+        chain_starved::tests(),
+        chain_stops::tests(),
         components::tests(),
         causes::tests(),
         ladder::tests(),
