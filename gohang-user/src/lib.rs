@@ -8,6 +8,7 @@
 pub mod advice;
 pub mod aggregate;
 pub mod alert;
+pub mod bench;
 pub mod btf;
 pub mod buckets;
 pub mod bundle;
@@ -16,6 +17,7 @@ pub mod compare;
 pub mod demo;
 pub mod doctor;
 pub mod event;
+pub mod experiment;
 pub mod gate;
 pub mod golang;
 pub mod inspect;

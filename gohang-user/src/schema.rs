@@ -6,6 +6,7 @@
 use schemars::{Schema, schema_for};
 
 use crate::alert::Explanations;
+use crate::bench::Bench;
 use crate::bundle::Manifest;
 use crate::compare::Comparison;
 use crate::demo::Demo;
@@ -27,7 +28,7 @@ pub struct Published {
 }
 
 /// Every schema that is published.
-pub const PUBLISHED: [Published; 12] = [
+pub const PUBLISHED: [Published; 13] = [
     Published {
         file: "report.schema.json",
         title: "gohang trace -o json",
@@ -47,6 +48,11 @@ pub const PUBLISHED: [Published; 12] = [
         file: "demo.schema.json",
         title: "gohang demo -o json",
         generate: || schema_for!(Demo),
+    },
+    Published {
+        file: "bench.schema.json",
+        title: "gohang bench -o json",
+        generate: || schema_for!(Bench),
     },
     Published {
         file: "doctor.schema.json",

@@ -37,6 +37,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Show what gohang measures, on an embedded workload under a real quota.
     Demo(DemoArgs),
+    /// Measure gohang on this machine: the benchmark suite.
+    Bench(BenchArgs),
     /// State what is set for processes: Go, signals, control groups, and what to change.
     Inspect(Box<InspectArgs>),
     /// Say what to change about processes' surroundings, and nothing else.
@@ -55,9 +57,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the version.
     Version(VersionArgs),
-    /// A process of the demo (started by `demo`).
-    #[command(name = "__demo-part", hide = true)]
-    DemoPart(DemoPartArgs),
+    /// A process of an experiment (started by `demo` and `bench`).
+    #[command(name = "__experiment-part", hide = true)]
+    ExperimentPart(ExperimentPartArgs),
 }
 
 /// `gohang replay`.
@@ -77,19 +79,39 @@ pub struct DemoArgs {
     pub output: Document,
 }
 
-/// `gohang __demo-part`: its shared memory is its standard input.
+/// `gohang bench`.
+///
+/// The classic experiment on preemption signals and what it shows, on this machine. Needs
+/// what `trace` needs, and no Go; leaves nothing behind.
 #[derive(Debug, Args)]
-pub struct DemoPartArgs {
+pub struct BenchArgs {
+    /// Parts to run, as `--list` names them; all of them without one.
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Less of everything, in less than half a minute: to see that it works.
+    #[arg(long)]
+    pub quick: bool,
+    /// Print the parts and how long they take, and run nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Document::Text, conflicts_with = "list")]
+    pub output: Document,
+}
+
+/// `gohang __experiment-part`: its shared memory is its standard input.
+#[derive(Debug, Args)]
+pub struct ExperimentPartArgs {
     /// What to be.
     #[arg(value_enum)]
-    pub role: DemoRole,
-    /// The demo's process id: its end is this process's.
+    pub role: ExperimentRole,
+    /// The process id of the gohang that experiments: its end is this process's.
     pub parent: u32,
 }
 
-/// A process of the demo.
+/// A process of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DemoRole {
+pub enum ExperimentRole {
     /// Spins and is signalled.
     Target,
     /// Signals from outside the group.

@@ -105,6 +105,7 @@ mod tests {
                 "trace",
                 "replay",
                 "demo",
+                "bench",
                 "doctor",
                 "compare",
                 "explain",
@@ -114,7 +115,12 @@ mod tests {
             ] {
                 assert!(text.contains(word), "{shell}: {word}");
             }
-            for hidden in ["demo-part", "demo_part", "ring-bytes", "ring_bytes"] {
+            for hidden in [
+                "experiment-part",
+                "experiment_part",
+                "ring-bytes",
+                "ring_bytes",
+            ] {
                 assert!(!text.contains(hidden), "{shell}: {hidden}");
             }
         }

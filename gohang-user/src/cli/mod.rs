@@ -2,6 +2,7 @@
 //! options at the edge.
 
 pub mod args;
+mod bench;
 mod clean;
 mod compare;
 mod completions;
@@ -9,6 +10,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod exit;
+mod experiment;
 mod explain;
 mod group;
 mod inspect;
@@ -45,6 +47,7 @@ pub fn main() -> i32 {
         args::Command::Trace(options) => trace::run(*options),
         args::Command::Replay(options) => replay::run(options),
         args::Command::Demo(options) => demo::run(options),
+        args::Command::Bench(options) => bench::run(&options),
         args::Command::Inspect(options) => inspect::run(*options, inspect::Verb::Inspect),
         args::Command::Advise(options) => inspect::run(*options, inspect::Verb::Advise),
         args::Command::Doctor(options) => doctor::run(options),
@@ -56,7 +59,7 @@ pub fn main() -> i32 {
         args::Command::Run(options) => return run::run(*options),
         args::Command::Clean => clean::run(),
         args::Command::Version(options) => version::run(options),
-        args::Command::DemoPart(options) => demo::run_part(&options),
+        args::Command::ExperimentPart(options) => experiment::run_part(&options),
     };
     exit::code(outcome)
 }

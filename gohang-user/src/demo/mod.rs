@@ -5,120 +5,67 @@
 //! by a thread inside it. Both runs are traced through the kernel side that `trace`
 //! uses.
 
-mod children;
-mod error;
-mod os;
-mod part;
-mod phase;
 mod report;
-mod restarted;
-mod shared;
 mod text;
 
 use std::time::Duration;
 
-pub use error::DemoError;
-pub use part::{Role, run_part};
-pub use report::{CpuStat, Demo, Phase, SCHEMA_VERSION, Sends};
+pub use report::{Demo, Phase, SCHEMA_VERSION, Sends};
 pub use text::text;
 
-use crate::aggregate::{Aggregate, Context};
-use crate::cgroup::{CgroupLayout, OwnGroups, Version};
-use crate::privilege;
-use crate::probe::ProbeError;
-use crate::process::ProcRoot;
-use crate::source::{Live, LiveOptions, Selection, Source as _, now};
-use os::EndSignals;
-use phase::{Bench, Quota};
+use crate::aggregate::Histogram;
+use crate::experiment::{
+    ExperimentError, Finished, Method, Origin, Plan, Progress, Quota, RESTARTED_METHOD, Ran, Stage,
+    undelivered,
+};
 
 /// How long each phase sends.
 const PHASE: Duration = Duration::from_millis(6500);
-/// 10 % of a CPU.
-const QUOTA: Quota = Quota {
-    quota_ns: 10_000_000,
-    period_ns: 100_000_000,
-};
-/// The group's label, and what the names of earlier runs' groups begin with.
+/// The quota of the phase that has one.
+const QUOTA: Quota = Quota::percent(10);
+/// The group's label.
 const LABEL: &str = "demo";
-const LEFTOVERS: &str = "gohang-demo-";
-/// Longest wait for the group to empty and go.
-const REMOVAL: Duration = Duration::from_secs(5);
-
-/// Told how far the demo is.
-pub trait Progress {
-    /// A phase begins: its quota and period, if it has one, and its length.
-    fn phase(&mut self, quota: Option<(u64, u64)>, length: Duration);
-    /// So far into the phase.
-    fn at(&mut self, elapsed: Duration);
-}
 
 /// Runs the demo. It needs the calling process to have no other threads that take
 /// SIGINT, SIGTERM or SIGHUP: any of them ends it, with everything removed.
 ///
 /// # Errors
-/// See [`DemoError`].
-pub fn run(progress: &mut dyn Progress) -> Result<Demo, DemoError> {
-    let missing = privilege::missing()?;
-    if !missing.is_empty() {
-        return Err(missing.into());
+/// See [`ExperimentError`].
+pub fn run(progress: &mut dyn Progress) -> Result<Demo, ExperimentError> {
+    let mut stage = Stage::set(LABEL)?;
+    let quotas = [None, Some(QUOTA)];
+    let mut runs = Vec::new();
+    for quota in quotas {
+        let plan = Plan {
+            quota,
+            method: Method::Tgkill,
+            from: &Origin::ALL,
+            duration: PHASE,
+        };
+        let name = quota.map_or_else(
+            || "without a quota".to_owned(),
+            |quota| format!("with {}", text::quota(quota.quota_ns, quota.period_ns)),
+        );
+        progress.begin(&name, PHASE);
+        runs.push((quota, stage.run(&plan, progress)?));
     }
-    let proc = ProcRoot::default();
-    if !proc.in_init_pid_ns()? {
-        return Err(ProbeError::PidNamespace.into());
-    }
-    let kernel = privilege::kernel_release()?;
-    privilege::raise_memlock(&kernel)?;
-    let ends = EndSignals::hold().map_err(|source| DemoError::System {
-        action: "hold back signals",
-        source,
-    })?;
-    let groups = OwnGroups::new(&CgroupLayout::read(&proc)?, &proc)?;
-    for path in groups.remove_leftovers(LEFTOVERS)?.removed {
-        log::info!("removed the group {} of an earlier demo", path.display());
-    }
-    let group = groups.create(LABEL)?;
-
-    let mut live = Live::start(LiveOptions {
-        selection: Selection {
-            by_hand: true,
-            ..Selection::default()
-        },
-        ..LiveOptions::default()
-    })?;
-    let mut start = now();
-    start.mono_ns = live.open()?;
-    let mut bench = Bench {
-        live: &mut live,
-        aggregate: Aggregate::default(),
-        episodes: Vec::new(),
-        group: &group,
-        ends: &ends,
-        progress,
-    };
-    let ran = [bench.phase(None, PHASE)?, bench.phase(Some(QUOTA), PHASE)?];
-    // Nothing is written any more: what is in the ring then is the last.
-    bench.live.probe_mut().detach()?;
-    bench.drain()?;
-    let (mut aggregate, episodes) = (bench.aggregate, bench.episodes);
-    let begin = live.begin(start);
-    let totals = live.totals(now())?;
-    let context = Context::new(&begin, totals, live.taken());
-    let report = aggregate.report(context, live.enricher());
-    let phases = ran
+    let finished = stage.finish()?;
+    let phases = runs
         .iter()
-        .map(|ran| ran.tell(&report, &episodes).ok_or(DemoError::NotReported))
+        .map(|(quota, ran)| phase(*quota, ran, &finished))
         .collect::<Result<_, _>>()?;
-    let cgroup = group.path().display().to_string();
-    let cgroup_version = match group.version() {
-        Version::V1 => 1,
-        Version::V2 => 2,
-    };
-    group.close(REMOVAL)?;
+    let Finished {
+        report,
+        precision,
+        cgroup_version,
+        cgroup,
+        ..
+    } = finished;
     Ok(Demo {
         schema_version: SCHEMA_VERSION,
         gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: report.kernel,
-        precision: begin.precision,
+        precision,
         probe_set: report.probe_set,
         attach_ns: report.attach_ns,
         cgroup_version,
@@ -126,7 +73,34 @@ pub fn run(progress: &mut dyn Progress) -> Result<Demo, DemoError> {
         phases,
         loss: report.loss,
         impossible: report.impossible,
-        restarted_clock_method: restarted::METHOD.to_owned(),
+        restarted_clock_method: RESTARTED_METHOD.to_owned(),
+    })
+}
+
+/// What a run showed.
+fn phase(quota: Option<Quota>, ran: &Ran, finished: &Finished) -> Result<Phase, ExperimentError> {
+    let process = ran.process(&finished.report)?;
+    let mut restarted_clock = Histogram::default();
+    for pairing in ran.pairings(&finished.episodes) {
+        restarted_clock.add(pairing.restarted_ns);
+    }
+    Ok(Phase {
+        quota_ns: quota.map(|quota| quota.quota_ns),
+        period_ns: quota.map(|quota| quota.period_ns),
+        duration_ns: ran.sent_for.as_nanos() as u64,
+        sends: Sends {
+            outside: ran.outside.len() as u64,
+            inside: ran.inside.len() as u64,
+        },
+        handled: ran.handled,
+        episodes: process.threads.iter().map(|thread| thread.episodes).sum(),
+        episodes_by_kernel: process.episodes,
+        coalesced: process.coalesced,
+        undelivered: undelivered(process),
+        latency: process.delivery.clone(),
+        causes: process.causes.clone(),
+        restarted_clock: restarted_clock.distribution(),
+        cpu_stat: ran.cpu_stat,
     })
 }
 
@@ -232,7 +206,7 @@ mod tests {
             phases: vec![free, limited],
             loss: Loss::default(),
             impossible: std::collections::BTreeMap::new(),
-            restarted_clock_method: restarted::METHOD.to_owned(),
+            restarted_clock_method: RESTARTED_METHOD.to_owned(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::CpuStat;
 use crate::probe::{Hook, Precision};
 use crate::report::{CauseShare, Distribution, Loss};
 
@@ -79,15 +80,4 @@ pub struct Sends {
     pub outside: u64,
     /// By a thread inside the group.
     pub inside: u64,
-}
-
-/// A group's statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CpuStat {
-    /// Periods in which the group ran.
-    pub nr_periods: Option<u64>,
-    /// Periods in which it ran out of quota.
-    pub nr_throttled: Option<u64>,
-    /// Time its run queues were throttled, summed over CPUs.
-    pub throttled_ns: Option<u64>,
 }

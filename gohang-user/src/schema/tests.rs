@@ -219,6 +219,23 @@ fn a_comparison_fits() {
 }
 
 #[test]
+fn a_benchmark_fits() {
+    let value = serde_json::to_value(crate::bench::sample()).expect("JSON");
+    let schema = schema("bench.schema.json");
+    validate(&schema, &value).expect("it fits");
+    for (pointer, bad) in [
+        ("/measured/0/part", Value::from("other")),
+        ("/measured/0/cells/0/from", Value::from("above")),
+        ("/measured/0/cells/0/latency/total_ns", Value::Null),
+        ("/measured/0/published/0/verdict", Value::from("perhaps")),
+    ] {
+        let mut damaged = value.clone();
+        *damaged.pointer_mut(pointer).expect("it is there") = bad;
+        assert!(validate(&schema, &damaged).is_err(), "{pointer}");
+    }
+}
+
+#[test]
 fn explanations_fit() {
     let all = crate::alert::explain(None).expect("all");
     let value = serde_json::to_value(&all).expect("JSON");

@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Waits until `done` says so, for as long as `ms`.
-fn eventually(ms: u64, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+pub(super) fn eventually(ms: u64, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
     let until = sys::mono_ns() + ms * 1_000_000;
     loop {
         if done()? {
@@ -86,7 +86,7 @@ fn killed_trace(settings: &Settings, report: &mut Report) -> Result<()> {
 }
 
 /// All processes that run this program's file.
-fn running(program: &Path) -> Vec<i32> {
+pub(super) fn running(program: &Path) -> Vec<i32> {
     let wanted = program
         .canonicalize()
         .unwrap_or_else(|_| program.to_owned());
@@ -97,7 +97,7 @@ fn running(program: &Path) -> Vec<i32> {
     entries.filter_map(pid).filter(runs).collect()
 }
 
-fn members(group: &Path) -> String {
+pub(super) fn members(group: &Path) -> String {
     let mut all = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     for child in std::fs::read_dir(group).into_iter().flatten().flatten() {
         if child.path().is_dir() {

@@ -4,6 +4,7 @@ mod agreement;
 mod agreement_fates;
 mod agreement_go;
 mod alerts;
+mod bench;
 mod boots;
 mod causes;
 mod chain;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Test> {
         cost::tests(),
         recording::tests(),
         storm::tests(),
+        bench::tests(),
         life::tests(),
     ]
     .into_iter()

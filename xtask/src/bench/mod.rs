@@ -1,4 +1,5 @@
-//! What gohang costs: measured, printed, and written to `docs/cost.md`.
+//! What gohang costs and what it measures: printed, and written to `docs/cost.md` and
+//! `docs/results.md`.
 
 mod bpf;
 mod btf;
@@ -7,6 +8,7 @@ mod crowd;
 mod ping_pong;
 mod product;
 mod report;
+mod results;
 mod set;
 mod spread;
 mod switches;
@@ -64,6 +66,8 @@ pub enum Bench {
     },
     /// Measure what tracing costs Go programs and write that into docs/cost.md; needs root.
     ChainCost(chain_cost::Options),
+    /// Run `gohang bench` and write docs/results.md from it; needs root.
+    Results(results::Options),
     /// Two threads that switch; part of `cost`.
     #[command(hide = true)]
     PingPong {
@@ -106,6 +110,7 @@ pub fn bench(what: Bench) -> Result<()> {
             cpu,
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
+        Bench::Results(options) => results::results(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),
         Bench::Sleeper => crowd::sleep(),
     }

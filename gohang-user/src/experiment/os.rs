@@ -1,4 +1,4 @@
-//! The few system calls that the demo needs.
+//! The few system calls that an experiment needs.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,6 +107,28 @@ pub(super) fn handle_sigurg(handler: extern "C" fn(libc::c_int)) -> io::Result<(
     check(unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) }.into())
 }
 
+/// Keeps SIGURG from the calling thread and those that it will start, so that one that is
+/// sent to the process goes to another; or lets it through again.
+pub(super) fn block_sigurg(block: bool) -> io::Result<()> {
+    let how = if block {
+        libc::SIG_BLOCK
+    } else {
+        libc::SIG_UNBLOCK
+    };
+    // SAFETY: sigset_t is plain data, and filled below.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is live; the calls only write it.
+    unsafe {
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGURG);
+    }
+    // SAFETY: the set is live; the mask before is not asked for.
+    match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Ties this process's life to its parent's. An error if the parent is gone already.
 pub(super) fn die_with_parent(parent: u32) -> io::Result<()> {
     let kill = libc::SIGKILL as libc::c_ulong;
@@ -117,7 +139,7 @@ pub(super) fn die_with_parent(parent: u32) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::other(
-            "the demo that started this process is gone",
+            "the gohang that started this process is gone",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Memory that the demo and its two processes share.
+//! Memory that an experiment and its processes share.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ const MAX_SENDS: usize = 16384;
 pub(super) mod step {
     /// Begin to spin.
     pub const SPIN: u32 = 1;
-    /// Send, every millisecond.
+    /// Send, again and again.
     pub const SEND: u32 = 2;
     /// Send no more.
     pub const STOP: u32 = 3;
@@ -24,12 +24,16 @@ pub(super) mod step {
 /// Shared between processes; all zero at first.
 #[repr(C)]
 pub(super) struct Shared {
-    /// One of [`step`]; set by the demo.
+    /// One of [`step`]; set by the experiment.
     pub step: AtomicU32,
     /// Goes up by one when the target is there, when it spins and when the outside sender
-    /// is there, and again when each of the two senders has stopped.
+    /// is there, and again when each of the senders has stopped.
     pub ready: AtomicU32,
-    /// The target, set by the demo.
+    /// How to send: a [`Method`](super::Method)'s code, set by the experiment.
+    pub method: AtomicU32,
+    /// Whether the target signals itself (0 or 1), set by the experiment.
+    pub from_inside: AtomicU32,
+    /// The target, set by the experiment.
     pub target_pid: AtomicU32,
     /// The thread to signal, set by the target.
     pub busy_tid: AtomicU32,
@@ -84,7 +88,7 @@ unsafe impl Sync for Mapping {}
 /// A file in memory of the right size, all zero.
 pub(super) fn create() -> io::Result<OwnedFd> {
     // SAFETY: the name is a live string.
-    let fd = unsafe { libc::memfd_create(c"gohang-demo".as_ptr(), libc::MFD_CLOEXEC) };
+    let fd = unsafe { libc::memfd_create(c"gohang-experiment".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -104,7 +108,7 @@ impl Mapping {
         let fd = fd.as_raw_fd();
         if length(fd)? < size_of::<Shared>() as u64 {
             return Err(io::Error::other(
-                "its standard input is not the demo's memory",
+                "its standard input is not the memory shared with it",
             ));
         }
         // SAFETY: a fresh shared mapping of a file that is long enough.

@@ -1,23 +1,26 @@
-//! The demo's processes: the one that is signalled, and the sender outside.
+//! An experiment's processes: the one that is signalled, and the sender outside.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::DemoError;
+use super::ExperimentError;
 use super::os;
+use super::out_of_band::Line;
+use super::plan::Method;
 use super::shared::{Mapping, Sends, step};
 
 /// Time from send to send.
-pub(super) const SEND_EVERY_NS: u64 = 1_000_000;
+pub(crate) const SEND_EVERY_NS: u64 = 1_000_000;
 /// How often one who waits looks again whatever happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a process of the demo is.
+/// What a process of an experiment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Spins and is signalled; signals itself as well.
+    /// Spins and is signalled; may signal itself as well.
     Target,
     /// Signals from outside the group.
     Sender,
@@ -33,20 +36,19 @@ impl Role {
     }
 }
 
-/// The life of a process of the demo; it is ended from outside.
+/// The life of a process of an experiment; it is ended from outside.
 ///
 /// # Errors
-/// It was not started by a demo, or cannot do its part.
-pub fn run_part(role: Role, parent: u32) -> Result<(), DemoError> {
-    let failed = |action| move |source| DemoError::System { action, source };
-    os::die_with_parent(parent).map_err(failed("tie the process to the demo that started it"))?;
+/// It was not started by an experiment, or cannot do its part.
+pub fn run_part(role: Role, parent: u32) -> Result<(), ExperimentError> {
+    let failed = |action| move |source| ExperimentError::System { action, source };
+    os::die_with_parent(parent).map_err(failed("tie the process to the gohang that started it"))?;
     // Neither part needs any.
     crate::privilege::keep_only(&[])?;
-    let shared =
-        Mapping::of(&io::stdin()).map_err(failed("map the memory shared with the demo"))?;
+    let shared = Mapping::of(&io::stdin()).map_err(failed("map the memory shared with gohang"))?;
     match role {
-        Role::Target => target(shared).map_err(failed("be the demo's target")),
-        Role::Sender => sender(&shared).map_err(failed("be the demo's sender")),
+        Role::Target => target(shared).map_err(failed("be the signalled process")),
+        Role::Sender => sender(&shared).map_err(failed("send signals from outside the group")),
     }
 }
 
@@ -81,7 +83,11 @@ fn target(shared: Mapping) -> io::Result<()> {
         Ordering::Relaxed,
     );
     os::handle_sigurg(handle)?;
-    thread::Builder::new().name("busy".into()).spawn(|| -> ! {
+    // One sent to the process is for the busy thread alone.
+    os::block_sigurg(true)?;
+    let busy = thread::Builder::new().name("busy".into());
+    busy.spawn(|| -> io::Result<Infallible> {
+        os::block_sigurg(false)?;
         shared.busy_tid.store(os::thread_id(), Ordering::SeqCst);
         os::add_one(&shared.ready);
         loop {
@@ -89,7 +95,11 @@ fn target(shared: Mapping) -> io::Result<()> {
             std::hint::black_box(());
         }
     })?;
-    send(shared, &shared.inside, std::process::id())?;
+    if shared.from_inside.load(Ordering::SeqCst) != 0 {
+        send(shared, &shared.inside, std::process::id())?;
+    } else {
+        wait_for(shared, step::STOP);
+    }
     wait_to_be_ended(shared)
 }
 
@@ -109,10 +119,37 @@ fn wait_to_be_ended(shared: &Mapping) -> ! {
     }
 }
 
-/// Sends every millisecond, from [`step::SEND`] to [`step::STOP`].
+/// A way to signal the busy thread of one process.
+enum Way {
+    Tgkill { pid: u32, tid: u32 },
+    OutOfBand(Line),
+}
+
+impl Way {
+    /// As the experiment wants it.
+    fn of(shared: &Mapping, pid: u32) -> io::Result<Self> {
+        match Method::of_code(shared.method.load(Ordering::SeqCst)) {
+            Some(Method::Tgkill) => Ok(Self::Tgkill {
+                pid,
+                tid: shared.busy_tid.load(Ordering::SeqCst),
+            }),
+            Some(Method::OutOfBand) => Ok(Self::OutOfBand(Line::to(pid)?)),
+            None => Err(io::Error::other("it is not said how to send")),
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tgkill { pid, tid } => os::send_sigurg(*pid, *tid),
+            Self::OutOfBand(line) => line.send(),
+        }
+    }
+}
+
+/// Sends every [`SEND_EVERY_NS`], from [`step::SEND`] to [`step::STOP`].
 fn send(shared: &Mapping, sends: &Sends, pid: u32) -> io::Result<()> {
     wait_for(shared, step::SEND);
-    let tid = shared.busy_tid.load(Ordering::SeqCst);
+    let mut way = Way::of(shared, pid)?;
     let mut next = os::now_ns()? + SEND_EVERY_NS;
     loop {
         os::sleep_until(next)?;
@@ -120,7 +157,7 @@ fn send(shared: &Mapping, sends: &Sends, pid: u32) -> io::Result<()> {
             break;
         }
         let now = os::now_ns()?;
-        os::send_sigurg(pid, tid)?;
+        way.send()?;
         if !sends.note(now) {
             break;
         }

@@ -1,4 +1,4 @@
-//! What can go wrong in the demo.
+//! What can go wrong in an experiment.
 
 use std::io;
 use std::process::ExitStatus;
@@ -11,7 +11,7 @@ use crate::source::SourceError;
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub enum ExperimentError {
     /// Capabilities are missing.
     #[error(transparent)]
     Missing(#[from] Missing),
@@ -28,7 +28,7 @@ pub enum DemoError {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// No group with a CPU quota could be made.
-    #[error("the demo needs a group with a CPU quota: {0}")]
+    #[error("a group with a CPU quota is needed: {0}")]
     Group(#[from] OwnError),
     /// `/proc` could not be read.
     #[error(transparent)]
@@ -41,32 +41,37 @@ pub enum DemoError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A process of the demo ended although nobody had ended it.
-    #[error("the demo's {role} process ended on its own ({status}); it may have been killed")]
+    /// A process of the experiment ended although nobody had ended it.
+    #[error(
+        "the {role} process of the experiment ended on its own ({status}); it may have been killed"
+    )]
     Ended {
         /// Which.
         role: &'static str,
         /// How.
         status: ExitStatus,
     },
-    /// A process of the demo does not do its part.
+    /// A process of the experiment does not do its part.
     #[error(
-        "the demo's processes were not ready within {seconds} s: is this machine, or a group \
-         above, so short of CPU time?"
+        "the processes of the experiment were not ready within {seconds} s: is this machine, or \
+         a group above, so short of CPU time?"
     )]
     NotReady {
         /// How long was waited.
         seconds: u64,
     },
     /// The report lacks a process that was followed.
-    #[error("the demo's target is not in the report: please report this as a bug of gohang's")]
+    #[error("the signalled process is not in the report: please report this as a bug of gohang's")]
     NotReported,
     /// Ended by a signal.
-    #[error("interrupted: the demo's processes and its group are gone, there is nothing to show")]
+    #[error(
+        "interrupted: the processes of the experiment and their group are gone, there is nothing \
+         to show"
+    )]
     Interrupted,
 }
 
-impl DemoError {
+impl ExperimentError {
     /// Whether this kernel or these privileges cannot do it at all.
     #[must_use]
     pub fn is_unable(&self) -> bool {

@@ -1,13 +1,13 @@
-//! Starting the demo's processes, and ending them whatever happens.
+//! Starting an experiment's processes, and ending them whatever happens.
 
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-use super::DemoError;
+use super::ExperimentError;
 use super::part::Role;
 
-/// A process of the demo; ended when it goes out of scope.
+/// A process of the experiment; ended when it goes out of scope.
 pub(super) struct Part {
     role: Role,
     child: Child,
@@ -15,18 +15,22 @@ pub(super) struct Part {
 
 impl Part {
     /// Starts this program again as `role`, with the shared memory as its standard input.
-    pub(super) fn start(role: Role, memory: impl AsFd) -> Result<Self, DemoError> {
-        let failed = |source| DemoError::System {
-            action: "start the demo's processes",
+    pub(super) fn start(role: Role, memory: impl AsFd) -> Result<Self, ExperimentError> {
+        let failed = |source| ExperimentError::System {
+            action: "start the processes of the experiment",
             source,
         };
         let memory = memory.as_fd().try_clone_to_owned().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
             .arg0("gohang")
-            .args(["__demo-part", role.name(), &std::process::id().to_string()])
+            .args([
+                "__experiment-part",
+                role.name(),
+                &std::process::id().to_string(),
+            ])
             .stdin(Stdio::from(memory))
             .stdout(Stdio::null())
-            // A terminal's Ctrl-C is the demo's alone, which ends them.
+            // A terminal's Ctrl-C is the experiment's alone, which ends them.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
@@ -38,13 +42,16 @@ impl Part {
     }
 
     /// An error if it has ended.
-    pub(super) fn check(&mut self) -> Result<(), DemoError> {
-        let ended = self.child.try_wait().map_err(|source| DemoError::System {
-            action: "look after a process",
-            source,
-        })?;
+    pub(super) fn check(&mut self) -> Result<(), ExperimentError> {
+        let ended = self
+            .child
+            .try_wait()
+            .map_err(|source| ExperimentError::System {
+                action: "look after a process",
+                source,
+            })?;
         match ended {
-            Some(status) => Err(DemoError::Ended {
+            Some(status) => Err(ExperimentError::Ended {
                 role: self.role.name(),
                 status,
             }),

@@ -3,14 +3,24 @@
 use crate::event::Episode;
 
 /// How [`clock`] is computed, for the reader.
-pub(super) const METHOD: &str = "such a script's figure is the time from the last send before a \
+pub(crate) const METHOD: &str = "such a script's figure is the time from the last send before a \
     delivery; it is computed for the same run from the time that each sender read just before \
     each of its sends";
 
-/// A sender's process, and when it made each send, earliest first.
+/// A sender, and when it made each send, earliest first.
 pub(super) struct Sender<'a> {
-    pub pid: u32,
+    /// Its process as its signals tell it; none where the kernel sends for it.
+    pub pid: Option<u32>,
     pub at_ns: &'a [u64],
+}
+
+/// What is to be told of a delivered episode, and what such a script tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pairing {
+    /// From its first send to its delivery.
+    pub latency_ns: u64,
+    /// From the last send before its delivery.
+    pub restarted_ns: u64,
 }
 
 /// For each delivered episode, the time since the last send before its delivery.
@@ -18,22 +28,25 @@ pub(super) struct Sender<'a> {
 /// A send was noted just before it was made, so one noted before a delivery may have
 /// been made after it. It then began the next episode, whose first send is known. What
 /// is left undecided is a second sender within that instant.
-pub(super) fn clock(episodes: &[&Episode], senders: &[Sender<'_>]) -> Vec<u64> {
+pub(super) fn clock(episodes: &[&Episode], senders: &[Sender<'_>]) -> Vec<Pairing> {
     let mut all = episodes.to_vec();
     all.sort_unstable_by_key(|episode| episode.sent_ns);
     let mut values = Vec::with_capacity(all.len());
     for (index, episode) in all.iter().enumerate() {
-        let Some(latency) = episode.latency_ns() else {
+        let Some(latency_ns) = episode.latency_ns() else {
             continue;
         };
         if episode.coalesced == 0 {
-            values.push(latency);
+            values.push(Pairing {
+                latency_ns,
+                restarted_ns: latency_ns,
+            });
             continue;
         }
         let next = all.get(index + 1);
         let last = senders.iter().filter_map(|sender| {
             let mut before = noted_until(sender.at_ns, episode.end_ns);
-            if let Some(next) = next.filter(|next| next.sender_pid == Some(sender.pid)) {
+            if let Some(next) = next.filter(|next| next.sender_pid == sender.pid) {
                 let began_next = noted_until(sender.at_ns, next.sent_ns);
                 if began_next == before {
                     before = before.checked_sub(1)?;
@@ -44,7 +57,10 @@ pub(super) fn clock(episodes: &[&Episode], senders: &[Sender<'_>]) -> Vec<u64> {
         let restarted = last
             .max()
             .map_or(episode.sent_ns, |last| last.max(episode.sent_ns));
-        values.push(episode.end_ns.wrapping_sub(restarted));
+        values.push(Pairing {
+            latency_ns,
+            restarted_ns: episode.end_ns.wrapping_sub(restarted),
+        });
     }
     values
 }
@@ -62,7 +78,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn clock_of(episodes: &[Episode], senders: &[Sender<'_>]) -> Vec<u64> {
-        clock(&episodes.iter().collect::<Vec<_>>(), senders)
+        let pairings = clock(&episodes.iter().collect::<Vec<_>>(), senders);
+        pairings
+            .iter()
+            .map(|pairing| pairing.restarted_ns)
+            .collect()
     }
 
     fn plain(sent_ns: u64, end_ns: u64, coalesced: u32, sender: u32) -> Episode {
@@ -103,11 +123,11 @@ mod tests {
         let inside = [2499, 4199];
         let senders = [
             Sender {
-                pid: 7,
+                pid: Some(7),
                 at_ns: &outside,
             },
             Sender {
-                pid: 1,
+                pid: Some(1),
                 at_ns: &inside,
             },
         ];
@@ -127,6 +147,22 @@ mod tests {
         assert_eq!(clock_of(&[plain(10, 20, 1, 7)], &senders), [10]);
     }
 
+    #[test]
+    fn what_the_kernel_sends_for_a_sender_is_its() {
+        let sends = [99, 1099, 2098, 3099];
+        let of_kernel = |sent, end, coalesced| Episode {
+            sender_pid: None,
+            ..plain(sent, end, coalesced, 7)
+        };
+        // The send noted at 2098 began the second one.
+        let episodes = [of_kernel(100, 2099, 1), of_kernel(2100, 2110, 0)];
+        let by_kernel = Sender {
+            pid: None,
+            at_ns: &sends,
+        };
+        assert_eq!(clock_of(&episodes, &[by_kernel]), [1000, 10]);
+    }
+
     proptest! {
         #[test]
         fn a_restarted_clock_never_shows_more(
@@ -141,7 +177,7 @@ mod tests {
             }).collect();
             let mut sends = sends;
             sends.sort_unstable();
-            let found = clock_of(&episodes, &[Sender { pid: 7, at_ns: &sends }]);
+            let found = clock_of(&episodes, &[Sender { pid: Some(7), at_ns: &sends }]);
             prop_assert_eq!(found.len(), episodes.len());
             for (value, episode) in found.iter().zip(&episodes) {
                 prop_assert!(*value <= episode.end_ns - episode.sent_ns);

@@ -1,0 +1,168 @@
+//! `docs/results.md`: what `gohang bench` measured, kept and written as a page.
+
+mod document;
+mod page;
+mod plot;
+mod scenarios;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use self::document::Document;
+use crate::toolchain::is_root;
+use crate::workspace::Workspace;
+
+/// What was measured, relative to the workspace.
+const DATA: &str = "docs/results.json";
+/// The page.
+const PAGE: &str = "docs/results.md";
+/// Its picture.
+const PICTURE: &str = "docs/results-delivery.svg";
+
+/// `cargo xtask bench results`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Let this gohang measure instead of a release build.
+    #[arg(long, value_name = "PATH")]
+    gohang: Option<PathBuf>,
+    /// Measure nothing; write the page from docs/results.json as it is.
+    #[arg(long, conflicts_with = "gohang")]
+    render: bool,
+}
+
+/// Measures, and writes the page.
+///
+/// # Errors
+/// Not root, gohang fails, or a file cannot be read or written.
+pub fn results(options: &Options) -> Result<()> {
+    let workspace = Workspace::find()?;
+    if !options.render {
+        if !is_root()? {
+            bail!("measuring attaches kernel programs: run it as root, or with --render");
+        }
+        let gohang = match &options.gohang {
+            Some(path) => path.clone(),
+            None => super::build(&workspace)?,
+        };
+        let text = measure(&gohang)?;
+        write(&workspace.root, DATA, &text)?;
+    }
+    let path = workspace.root.join(DATA);
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    let (page, picture) = render(&text)?;
+    write(&workspace.root, PAGE, &page)?;
+    write(&workspace.root, PICTURE, &picture)
+}
+
+/// What the suite prints, in one line a run.
+fn measure(gohang: &Path) -> Result<String> {
+    let output = Command::new(gohang)
+        .args(["bench", "-o", "json"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("could not start {}", gohang.display()))?;
+    if !output.status.success() {
+        bail!("`gohang bench` failed: {}", output.status);
+    }
+    let value: Value = serde_json::from_slice(&output.stdout).context("it printed no JSON")?;
+    Ok(compact(&value))
+}
+
+/// A document small enough to be kept: arrays of plain values and of small objects in a line.
+fn compact(value: &Value) -> String {
+    let mut out = String::new();
+    lines(&mut out, value, 0);
+    out.push('\n');
+    out
+}
+
+/// Levels of a document that get lines of their own: its members, the parts, theirs, the runs
+/// and theirs.
+const LEVELS: usize = 5;
+
+fn lines(out: &mut String, value: &Value, level: usize) {
+    let indent = |level| " ".repeat(level);
+    let mut between = "\n";
+    match value {
+        Value::Object(members) if level < LEVELS && !members.is_empty() => {
+            out.push('{');
+            for (name, member) in members {
+                out.push_str(between);
+                out.push_str(&indent(level + 1));
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push_str(": ");
+                lines(out, member, level + 1);
+                between = ",\n";
+            }
+            out.push('\n');
+            out.push_str(&indent(level));
+            out.push('}');
+        }
+        Value::Array(items) if level < LEVELS && !items.is_empty() => {
+            out.push('[');
+            for item in items {
+                out.push_str(between);
+                out.push_str(&indent(level + 1));
+                lines(out, item, level + 1);
+                between = ",\n";
+            }
+            out.push('\n');
+            out.push_str(&indent(level));
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// The page and its picture.
+fn render(text: &str) -> Result<(String, String)> {
+    let document = Document::read(text)?;
+    let picture = plot::delivery(document.delivery()?);
+    Ok((page::page(&document)?, picture))
+}
+
+fn write(root: &Path, file: &str, text: &str) -> Result<()> {
+    let path = root.join(file);
+    fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    eprintln!("written to {file}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(file: &str) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let path = root.join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[test]
+    fn the_committed_page_is_that_of_the_committed_measurement() {
+        let (page, picture) = render(&committed(DATA)).expect("a page");
+        let again = "write it anew with `cargo xtask bench results --render`";
+        assert!(committed(PAGE) == page, "{PAGE} is another: {again}");
+        assert!(
+            committed(PICTURE) == picture,
+            "{PICTURE} is another: {again}"
+        );
+    }
+
+    #[test]
+    fn a_compact_document_is_the_same_document() {
+        let text = committed(DATA);
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(compact(&value), text);
+        let odd = serde_json::json!({"a": [], "b": {"c\n": [[[[[[1, {}]]]]]]}, "d": null});
+        let back: Value = serde_json::from_str(&compact(&odd)).expect("JSON");
+        assert_eq!(back, odd);
+    }
+}
