@@ -14,6 +14,10 @@ use crate::units::duration;
 
 /// From here on the program is stalled rather than slow.
 const CRITICAL_NS: u64 = 1_000_000_000;
+/// A goroutine that runs on is asked again each time sysmon looks, every 10 ms (`sysmon`,
+/// runtime/proc.go): where it was not for so long, it had left its P unseen for one that
+/// took its slice over, and has come back, or sysmon could not run, which has its own alert.
+const PAUSE_NS: u64 = 50_000_000;
 /// Most threads with a slice that is asked to end.
 const MAX_SLICES: usize = 16_384;
 
@@ -26,6 +30,10 @@ pub(super) struct NoYield {
 #[derive(Debug, Default)]
 struct Slice {
     first_ns: u64,
+    /// From when on it was asked without a pause.
+    begin_ns: u64,
+    /// When it was last asked, or met.
+    seen_ns: u64,
     requests: u64,
     ends: [u64; RequestEnd::ALL.len()],
     /// Time that signals were on their way to it.
@@ -62,7 +70,7 @@ impl Slice {
     fn reason(&self) -> Option<RequestEnd> {
         let failed = RequestEnd::ALL
             .iter()
-            .filter(|end| !end.is_yield() && **end != RequestEnd::AlreadyPending)
+            .filter(|end| !is_over(**end) && **end != RequestEnd::AlreadyPending)
             .max_by_key(|end| self.ends[**end as usize])
             .copied()?;
         (self.ends[failed as usize] > 0).then_some(failed)
@@ -70,7 +78,7 @@ impl Slice {
 
     /// What happened, as far as `until_ns`.
     fn judge(&self, request: &Request, until_ns: u64, limits: &Thresholds) -> Option<Finding> {
-        let length = until_ns.saturating_sub(self.first_ns);
+        let length = until_ns.saturating_sub(self.begin_ns);
         if u128::from(length) <= limits.no_yield.as_nanos() {
             return None;
         }
@@ -84,11 +92,13 @@ impl Slice {
                 "most of that time the signal was on its way",
                 "see what held the signal up: the parts of slow-delivery, undelivered and masked, and the process's CPU quota",
             ),
-            None => (
-                "slow_request",
-                "nothing failed, it was only slow",
-                "see the chain's table for the step that took long",
-            ),
+            // Nothing failed: it left its P in between, unseen, for another goroutine that
+            // took its slice over, and came back within that.
+            None if is_over(request.end) => return None,
+            None => {
+                let end = RequestEnd::AlreadyPending;
+                (end.name(), why(end), advice(end))
+            }
         };
         let goroutine = request.goid.map_or_else(
             || "a goroutine".to_owned(),
@@ -121,10 +131,16 @@ impl Slice {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             advice,
-            since_ns: Some(self.first_ns),
+            since_ns: Some(self.begin_ns),
             weight: length,
         })
     }
+}
+
+/// Whether a goroutine was asked no longer: it had yielded, or it was not wanted any more,
+/// as its P had run the scheduler since.
+fn is_over(end: RequestEnd) -> bool {
+    end.is_yield() || end == RequestEnd::NotWanted
 }
 
 /// Why such a request came to nothing.
@@ -177,7 +193,7 @@ impl Rule for NoYield {
         Explanation {
             summary: "a goroutine ran on for long after it was first asked to yield",
             meaning: "The runtime asked a goroutine to leave its processor, because its slice was over, garbage collection wanted to look at its stack or the world was to stop, and it did not. Until it does, the others wait for that processor, or all of them for that goroutine.",
-            detection: "time from the first request of a goroutine's slice to its yield, or to the last request so far. The reason is what most of the requests in between ended with; where the signal was on its way for more than half of the time, that. Needs the probes in the runtime (not with --no-uprobes)",
+            detection: "time from the first request of a goroutine's slice, among those that follow each other within 50 ms, to its yield, or to the last request so far. The reason is what most of the requests in between ended with; where the signal was on its way for more than half of the time, that. Needs the probes in the runtime (not with --no-uprobes)",
             severity: "warning; critical from 1 s on",
             limits: &[NO_YIELD_LIMIT],
             advice: "see the reason: preemption that is off, code without safe points, a handler that is not the runtime's, or a signal that is slow to arrive. Each of the first three has an alert of its own.",
@@ -193,9 +209,16 @@ impl Rule for NoYield {
             return None;
         }
         let slice = self.slices.entry(key).or_default();
-        if slice.first_ns != request.first_ns {
+        let same = slice.first_ns == request.first_ns;
+        let is_pause = request.requested_ns.saturating_sub(slice.seen_ns) > PAUSE_NS;
+        if !same || is_pause {
             *slice = Slice {
                 first_ns: request.first_ns,
+                begin_ns: if same {
+                    request.requested_ns
+                } else {
+                    request.first_ns
+                },
                 ..Slice::default()
             };
         }
@@ -205,6 +228,10 @@ impl Rule for NoYield {
         let until_ns = match request.yielded_ns {
             Some(yielded_ns) => yielded_ns,
             None => request.delivered_ns.unwrap_or(request.requested_ns),
+        };
+        slice.seen_ns = match request.repeats {
+            0 => until_ns,
+            _ => request.end_ns.max(until_ns),
         };
         let finding = slice.judge(request, until_ns, limits);
         if request.end.is_yield() || request.end == RequestEnd::Exited {
