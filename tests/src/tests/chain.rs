@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::chain_life::spawn;
 use crate::actor::{Actor, pause_ms};
 use crate::go::Workload;
-use crate::product::Gohang;
 use crate::reference::Recorder;
 use crate::reference::record::What;
 use crate::run::{Report, Settings, Test};
@@ -68,9 +68,7 @@ impl Spinner {
 /// Traces processes for so long.
 fn trace(settings: &Settings, pids: &[u32], ms: u64) -> Result<Stream> {
     let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-    let args = ["trace", "-o", "jsonl", "--events", "-p", &pids.join(",")];
-    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
-    gohang.wait_ready()?;
+    let gohang = spawn(settings, &["-p", &pids.join(",")])?;
     pause_ms(ms);
     Stream::parse(&gohang.interrupt()?.stdout)
 }

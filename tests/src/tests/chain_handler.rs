@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::chain_life::spawn;
+use super::diagnosis::{c_compiler, programs};
 use crate::actor::pause_ms;
-use crate::diagnosis::{Program, Programs, Setting, Table};
+use crate::diagnosis::{Program, Setting, Table};
 use crate::group::Group;
-use crate::product::Gohang;
-use crate::run::{Report, Settings, Test, skip};
+use crate::run::{Report, Settings, Test};
 use crate::stream::{Stream, number};
 
 /// The tests of this file.
@@ -20,16 +21,9 @@ pub fn tests() -> Vec<Test> {
 /// C code replaces the handler: requests end so, it is seen that the runtime's handler does
 /// not run, and with its own handler none does.
 fn no_handler(settings: &Settings, report: &mut Report) -> Result<()> {
-    if std::process::Command::new("gcc")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        return Err(skip("no gcc, which builds the C code of Go programs"));
-    }
+    c_compiler()?;
     let table = Table::read()?;
-    let root = settings.go_root.clone();
-    let mut programs = Programs::new(root.ok_or_else(|| skip("no --go-root given"))?);
+    let mut programs = programs(settings)?;
     for version in &table.short_versions {
         let built = programs.get(Program::Foreign, version, None)?;
         for replace in [true, false] {
@@ -38,9 +32,7 @@ fn no_handler(settings: &Settings, report: &mut Report) -> Result<()> {
             let words = ["handler", "wait=1", "seconds=20", &replaced].map(str::to_owned);
             let mut program = built.start(&words, &Setting::default(), &group)?;
             let pid = u32::try_from(program.pid())?;
-            let args = ["trace", "-o", "jsonl", "--events", "-p", &pid.to_string()];
-            let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
-            gohang.wait_ready()?;
+            let gohang = spawn(settings, &["-p", &pid.to_string()])?;
             program.go()?;
             pause_ms(1_500);
             let stream = Stream::parse(&gohang.interrupt()?.stdout)?;

@@ -57,7 +57,8 @@ fn start(workload: &Workload, kind: &str) -> Result<Actor> {
     Ok(actor)
 }
 
-fn spawn(settings: &Settings, words: &[&str]) -> Result<Gohang> {
+/// Starts a trace of requests and stops, and waits until it traces.
+pub(super) fn spawn(settings: &Settings, words: &[&str]) -> Result<Gohang> {
     let args: Vec<String> = ["trace", "-o", "jsonl", "--events"]
         .iter()
         .chain(words)

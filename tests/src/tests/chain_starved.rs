@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::chain_life::spawn;
 use crate::actor::pause_ms;
 use crate::go::Workload;
 use crate::group::Group;
-use crate::product::Gohang;
 use crate::run::{Report, Settings, Test};
 use crate::stream::{Stream, number};
 use crate::sys;
@@ -42,9 +42,7 @@ fn starved(settings: &Settings, report: &mut Report) -> Result<()> {
         let mut actor = workload.start(&["spin", "120"], Some(&group))?;
         actor.expect("ready")?;
         let pid = u32::try_from(actor.pid())?;
-        let args = ["trace", "-o", "jsonl", "--events", "-p", &pid.to_string()];
-        let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
-        gohang.wait_ready()?;
+        let gohang = spawn(settings, &["-p", &pid.to_string()])?;
         let before = (group.throttled_ns()?, group.throttled_periods()?);
         pause_ms(WINDOW_MS);
         let after = (group.throttled_ns()?, group.throttled_periods()?);

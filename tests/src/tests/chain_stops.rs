@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::diagnosis::{Built, Program, Programs, Setting, Table};
+use super::chain_life::spawn;
+use super::diagnosis::programs;
+use crate::diagnosis::{Built, Program, Setting, Table};
 use crate::group::Group;
-use crate::product::Gohang;
-use crate::run::{Report, Settings, Test, skip};
+use crate::run::{Report, Settings, Test};
 use crate::stream::Stream;
 
 /// The tests of this file.
@@ -42,9 +43,7 @@ fn bucket(ns: u64) -> i64 {
 /// ours include what the probes cost: their number is compared, how far they are off is noted.
 fn stops(settings: &Settings, report: &mut Report) -> Result<()> {
     let table = Table::read()?;
-    let root = settings.go_root.clone();
-    let root = root.ok_or_else(|| skip("no --go-root given"))?;
-    let mut programs = Programs::new(root);
+    let mut programs = programs(settings)?;
     let mut compared = 0;
     let newest = table.versions.last();
     for version in &table.versions {
@@ -93,9 +92,7 @@ fn run(settings: &Settings, built: &Built) -> Result<Option<(Vec<i64>, Vec<i64>)
     let words = ["stops", "wait=1", "seconds=30", "count=50"].map(str::to_owned);
     let mut program = built.start(&words, &Setting::default(), &group)?;
     let pid = program.pid().to_string();
-    let args = ["trace", "-o", "jsonl", "--events", "-p", &pid];
-    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
-    gohang.wait_ready()?;
+    let gohang = spawn(settings, &["-p", &pid])?;
     program.go()?;
     let mut theirs = Vec::new();
     loop {

@@ -27,10 +27,18 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// The programs, built with the Go root's tool chains.
-fn programs(settings: &Settings) -> Result<Programs> {
+pub(super) fn programs(settings: &Settings) -> Result<Programs> {
     let root = settings.go_root.clone();
     root.map(Programs::new)
         .ok_or_else(|| skip("no --go-root given"))
+}
+
+/// Skips where there is no C compiler for Go programs with C code.
+pub(super) fn c_compiler() -> Result<()> {
+    match Command::new("gcc").arg("--version").output() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(skip("no gcc, which builds the C code of Go programs")),
+    }
 }
 
 /// Programs in Go alone.
@@ -43,9 +51,7 @@ fn go(settings: &Settings, report: &mut Report) -> Result<()> {
 fn c_code(settings: &Settings, report: &mut Report) -> Result<()> {
     let table = Table::read()?;
     let programs = programs(settings)?;
-    if Command::new("gcc").arg("--version").output().is_err() {
-        return Err(skip("no gcc, which builds the C code of Go programs"));
-    }
+    c_compiler()?;
     Matrix::new(settings, &table, programs).run(Program::Foreign, report)
 }
 
