@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use gohang::bench::{self, Bench, Extent, Measured, PARTS, Part};
-use gohang::sink::loss::{impossible_line, loss_line};
-use gohang::sink::{json, pipe};
+use gohang::sink::pipe;
 
-use super::args::{BenchArgs, Document};
-use super::experiment::{Bar, failure};
+use super::args::BenchArgs;
+use super::experiment::{Bar, failure, finish, tell_loss};
 use super::{Exit, Failure};
 
 /// Runs parts of the suite and prints what they measured.
@@ -30,21 +29,7 @@ pub(super) fn run(options: &BenchArgs) -> Result<Exit, Failure> {
     bar.clear();
     let bench = outcome.map_err(failure)?;
     tell_losses(&bench);
-    let mut out = Vec::new();
-    match options.output {
-        Document::Text => out.extend_from_slice(bench::text(&bench).as_bytes()),
-        Document::Json => json::write_document(&mut out, &bench)?,
-    }
-    pipe::print(&out).context("cannot write the result to stdout")?;
-    let imbalances = bench.imbalances();
-    for imbalance in &imbalances {
-        eprintln!("gohang: does not add up: {imbalance}");
-    }
-    Ok(if imbalances.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Failed
-    })
+    finish(options.output, &bench, bench::text, &bench.imbalances())
 }
 
 /// The parts that are asked for, each once and in the suite's order.
@@ -63,12 +48,8 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Part>, Failure> {
 /// The loss line of each part that traced.
 fn tell_losses(bench: &Bench) {
     for measured in &bench.measured {
-        let (loss, impossible) = match measured {
-            Measured::Delivery(delivery) => (&delivery.loss, &delivery.impossible),
-        };
-        eprintln!("gohang: {}", loss_line(loss));
-        if let Some(line) = impossible_line(impossible) {
-            eprintln!("gohang: {line}");
+        match measured {
+            Measured::Delivery(delivery) => tell_loss(&delivery.loss, &delivery.impossible),
         }
     }
 }

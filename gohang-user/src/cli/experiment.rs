@@ -1,13 +1,19 @@
-//! What the commands that experiment share: progress, failures, and the hidden command
+//! What the commands that experiment share: progress, results, failures, and the hidden command
 //! that the experiment's own processes are.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use gohang::experiment::{self, ExperimentError, Progress, Role};
+use gohang::report::Loss;
+use gohang::sink::loss::{impossible_line, loss_line};
+use gohang::sink::{json, pipe};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-use super::args::{ExperimentPartArgs, ExperimentRole};
+use super::args::{Document, ExperimentPartArgs, ExperimentRole};
 use super::{Exit, Failure};
 
 /// A process of an experiment.
@@ -18,6 +24,37 @@ pub(super) fn run_part(options: &ExperimentPartArgs) -> Result<Exit, Failure> {
     };
     experiment::run_part(role, options.parent).map_err(failure)?;
     Ok(Exit::Ok)
+}
+
+/// Says what was lost, and what was impossible.
+pub(super) fn tell_loss(loss: &Loss, impossible: &BTreeMap<String, u64>) {
+    eprintln!("gohang: {}", loss_line(loss));
+    if let Some(line) = impossible_line(impossible) {
+        eprintln!("gohang: {line}");
+    }
+}
+
+/// Prints the document, as `text` where that is asked for, and says what does not add up.
+pub(super) fn finish<T: Serialize>(
+    output: Document,
+    document: &T,
+    text: impl FnOnce(&T) -> String,
+    imbalances: &[String],
+) -> Result<Exit, Failure> {
+    let mut out = Vec::new();
+    match output {
+        Document::Text => out.extend_from_slice(text(document).as_bytes()),
+        Document::Json => json::write_document(&mut out, document)?,
+    }
+    pipe::print(&out).context("cannot write the result to stdout")?;
+    for imbalance in imbalances {
+        eprintln!("gohang: does not add up: {imbalance}");
+    }
+    Ok(if imbalances.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
 }
 
 /// A failure with its exit code.
