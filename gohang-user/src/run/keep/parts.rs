@@ -172,6 +172,13 @@ pub(super) fn parts(evidence: &Evidence, verdict: &Verdict) -> io::Result<Vec<Pa
     if let Some(report) = &evidence.trace.report {
         parts.push(document("report.json", report)?);
     }
+    let served = evidence.fetched.iter().enumerate();
+    for (index, fetched) in served.filter(|(_, fetched)| !fetched.body.is_empty()) {
+        let place = fetched.url.strip_prefix("http://").unwrap_or(&fetched.url);
+        let path = format!("{}-{place}", fetched.pid);
+        let name = named("fetched", &path, index, "");
+        parts.push(Part::whole(name, fetched.body.clone()));
+    }
     Ok(parts)
 }
 
@@ -287,6 +294,10 @@ pub(super) fn redacted(evidence: &Evidence, redactor: &mut Redactor) -> Result<E
         redactor.arguments(&mut process.args);
     }
     redactor.arguments(&mut evidence.command);
+    if evidence.fetched.iter().any(|one| !one.body.is_empty()) {
+        let why = "what Go programs served but their goroutines is left out: it is not redacted";
+        evidence.lacking.push(why.to_owned());
+    }
     let mut value = serde_json::to_value(&evidence).map_err(|why| why.to_string())?;
     walk(&mut value, redactor);
     let mut redacted: Evidence = serde_json::from_value(value).map_err(|why| why.to_string())?;

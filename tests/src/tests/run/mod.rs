@@ -3,6 +3,7 @@
 mod breaker;
 mod contract;
 mod evidence;
+mod fetch;
 mod go_test;
 mod leftovers;
 mod limits;
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         breaker::tests(),
         evidence::tests(),
         go_test::tests(),
+        fetch::tests(),
         verdicts::tests(),
     ]
     .into_iter()
