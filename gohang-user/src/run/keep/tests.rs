@@ -36,6 +36,10 @@ fn evidence() -> Evidence {
         test: test.into(),
         outcome,
         took_ns: Some(250_000_000),
+        output: match outcome {
+            TestOutcome::Failed => "a_test.go:5: on build-7\n".into(),
+            _ => String::new(),
+        },
     };
     evidence.tests.ended = vec![
         ended("example.com/hang", "TestFine", TestOutcome::Passed),
@@ -136,6 +140,7 @@ fn a_hang_is_kept_and_read_back() {
         "dumps/0-hang.txt",
         "timeline.json",
         "output.txt",
+        "tests.txt",
         "proc/7.json",
         "cgroup/cpu/gohang-run-1/cpu.stat",
         "cgroup/1-memory.max",

@@ -117,7 +117,7 @@ impl Package {
     }
 
     /// Runs `gohang run OPTIONS -- go test ARGUMENTS` with tests that hang in this way.
-    fn test(
+    pub fn test(
         &self,
         settings: &Settings,
         options: &[&str],

@@ -5,6 +5,7 @@ mod contract;
 mod evidence;
 mod fetch;
 mod go_test;
+mod junit;
 mod leftovers;
 mod limits;
 mod signals;
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         go_test::tests(),
         fetch::tests(),
         verdicts::tests(),
+        junit::tests(),
     ]
     .into_iter()
     .flatten()
