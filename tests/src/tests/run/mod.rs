@@ -5,6 +5,7 @@ mod contract;
 mod evidence;
 mod fetch;
 mod go_test;
+mod in_time;
 mod junit;
 mod leftovers;
 mod limits;
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Test> {
         fetch::tests(),
         verdicts::tests(),
         junit::tests(),
+        in_time::tests(),
     ]
     .into_iter()
     .flatten()
