@@ -10,7 +10,7 @@ import (
 func TestPasses(t *testing.T) { t.Log("of no interest") }
 
 func TestFails(t *testing.T) {
-	fmt.Print("a ]]> <b> &amp; \x1b[31mred\x00\xff\n")
+	fmt.Print("a ]]> <b> &amp; \x02red\x00\xff\n")
 	t.Run("part", func(t *testing.T) { t.Error("why") })
 }
 

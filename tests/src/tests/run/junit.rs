@@ -15,7 +15,7 @@ const SOURCES: [(&str, &str); 2] = [
     ),
 ];
 /// What its tests print, as XML has it.
-const FAILED: &str = "a ]]&gt; &lt;b&gt; &amp;amp; \\x1b[31mred\\x00\u{fffd}\n";
+const FAILED: &str = "a ]]&gt; &lt;b&gt; &amp;amp; \\x02red\\x00\u{fffd}\n";
 const PART: &str = ": why\n</failure>";
 const SKIPPED: &str = ": needs a &quot;root&quot;\"/>";
 
