@@ -75,12 +75,10 @@ words! {
         Superseded = 9, "superseded";
         /// The thread ended.
         Exited = 10, "exited";
-        /// Neither yielded nor failed when tracing ended.
-        PendingAtEnd = 11, "pending_at_end";
-        /// Delivered, but the runtime's handler did not run.
-        NoHandler = 12, "no_handler";
+        /// The kernel delivered it, but the runtime's handler did not run.
+        NoHandler = 11, "no_handler";
         /// Nothing was sent, for a reason that was not seen.
-        NotSent = 13, "not_sent";
+        NotSent = 12, "not_sent";
     }
 }
 

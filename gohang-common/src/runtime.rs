@@ -84,6 +84,11 @@ pub struct GoRuntime {
     pub p_sysmon_when: u32,
     /// `g.atomicstatus`, where goroutines in system calls are not asked (1.26 and later).
     pub g_status: u32,
+    /// 1 where `startTheWorldWithSema(now, w worldStop)` is handed the runtime's own times of
+    /// the stop: `w.startedStopping` in rcx, `w.finishedStopping` in rdi (1.23 and later).
+    pub stop_times: u32,
+    /// Padding, zero.
+    pub pad: u32,
 }
 
 /// A thread in its own PID namespace, which is how the runtime knows it.
@@ -121,8 +126,11 @@ pub struct Chain {
     /// The P's tick: another one is another slice.
     pub tick: u32,
     /// 1 once the signal made the goroutine enter `asyncPreempt`.
-    pub injected: u16,
-    /// 1 from a send to its delivery.
+    pub injected: u8,
+    /// 1 while a request is being begun.
+    pub opening: u8,
+    /// 1 from a send to its delivery by the kernel, 2 from then until the runtime's handler
+    /// runs, else 0.
     pub in_flight: u16,
     /// The goroutine that yielded on the thread last, 0 if none did.
     pub last_goid: u64,
@@ -224,7 +232,7 @@ pub mod hit {
 pub type Hits = [u64; hit::COUNT];
 
 const _: () = {
-    assert!(size_of::<GoRuntime>() == 16 * caller::COUNT + 14 * 4);
+    assert!(size_of::<GoRuntime>() == 16 * caller::COUNT + 16 * 4);
     assert!(size_of::<Chain>() == size_of::<Request>() + 32);
     assert!(size_of::<StopState>() == 4 * 8 + 9 * 8 + 8);
     assert!(size_of::<GoroutineKey>() == 16 && size_of::<ThreadKey>() == 8);

@@ -17,7 +17,8 @@ use gohang_common::thread::reload;
 use crate::emit;
 use crate::go::{Entry, count};
 use crate::kernel::{namespace_tid, offset, probe, probe_user};
-use crate::maps::{CHAINS, NEW_CHAIN, YIELDED};
+use crate::maps::{CHAINS, NEW_CHAIN, RUNTIMES, YIELDED};
+use crate::signal::publish;
 use crate::threads::find;
 
 /// `forcePreemptNS` (runtime/proc.go, 1.14 to 1.27).
@@ -149,10 +150,45 @@ pub fn thread_ends(tgid: u32, task: u64, now: u64) {
     let _ = CHAINS.remove(key);
 }
 
+/// A signal of a request is on its way to the thread; the kernel has delivered it, and the
+/// runtime's handler has not run yet ([`Chain::in_flight`]).
+const SENT: u16 = 1;
+const TAKEN: u16 = 2;
+
+/// The current thread is about to run its handler for the signal.
+#[inline(always)]
+pub fn taken(tgid: u32, task: u64) {
+    if RUNTIMES.get_ptr(tgid).is_none() {
+        return;
+    }
+    let Some(tid) = namespace_tid(task) else {
+        return;
+    };
+    if let Some(chain) = CHAINS.get_ptr_mut(ThreadKey { tgid, tid }) {
+        // SAFETY: map values stay valid while the program runs.
+        let chain = unsafe { &mut *chain };
+        if reload(&chain.in_flight) == SENT {
+            chain.in_flight = TAKEN;
+        }
+    }
+}
+
 /// Whether a request has begun and not been closed.
 #[inline(always)]
 fn is_open(request: &mut Request) -> bool {
     reload(&request.first_ns) != 0
+}
+
+/// Empties what a request is answered with, once it is told. Not when the next one begins:
+/// that one's answers may come before it is written down.
+#[inline(always)]
+fn forget(request: &mut Request) {
+    request.first_ns = 0;
+    request.sent_ns = 0;
+    request.delivered_ns = 0;
+    request.yielded_ns = 0;
+    request.pc = 0;
+    request.repeats = 0;
 }
 
 /// Sends what is known of an open request and closes it.
@@ -160,9 +196,12 @@ fn is_open(request: &mut Request) -> bool {
 fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
     chain.request.end = end as u8;
     chain.request.end_ns = now;
-    let sent_ns = reload(&chain.request.sent_ns);
-    let mut is_late = 0;
+    let first_ns = &raw mut chain.request.first_ns;
+    // As it is told.
+    let (mut sent, mut is_late) = (0, 0);
     emit::chain_if(&chain.request, |request| {
+        publish(first_ns, 0);
+        sent = reload(&request.sent_ns);
         // The thread itself may have come to its handler since, on another CPU.
         if reload(&request.delivered_ns) > now {
             request.delivered_ns = 0;
@@ -172,11 +211,12 @@ fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
         }
         is_open(request)
     });
-    chain.request.first_ns = 0;
+    let late_send = reload(&sent) == 0 && reload(&chain.request.sent_ns) != 0;
+    forget(&mut chain.request);
     if reload(&is_late) != 0 {
         count(chain.request.tgid, hit::LATE);
     }
-    if sent_ns == 0 && reload(&chain.request.sent_ns) != 0 {
+    if late_send {
         // Whoever asked sent it meanwhile.
         count(chain.request.tgid, hit::SENT_LATE);
     }
@@ -196,6 +236,10 @@ fn end_so_far(chain: &Chain, same_slice: bool) -> RequestEnd {
             _ => RequestEnd::NotWanted,
         };
     }
+    let is_pending = request.end == RequestEnd::AlreadyPending as u8;
+    if reload(&chain.in_flight) == TAKEN && (request.sent_ns != 0 || is_pending) {
+        return RequestEnd::NoHandler;
+    }
     if same_slice {
         if request.sent_ns != 0 || request.end == RequestEnd::AlreadyPending as u8 {
             RequestEnd::AlreadyPending
@@ -213,40 +257,67 @@ fn end_so_far(chain: &Chain, same_slice: bool) -> RequestEnd {
 #[inline(always)]
 fn open(entry: &Entry, slice: &Slice, asker: Asker, pending: bool) -> Option<&'static mut Chain> {
     let chain = chain_of(slice.key)?;
-    let mut first_ns = entry.now;
+    if reload(&chain.opening) != 0 {
+        // Another CPU asks for the same at this moment.
+        repeat(entry, chain);
+        return Some(chain);
+    }
+    let mut start = Start {
+        first_ns: entry.now,
+        sent_ns: 0,
+        end: if pending {
+            RequestEnd::AlreadyPending
+        } else {
+            RequestEnd::NotSent
+        },
+    };
     if chain.request.first_ns != 0 {
-        let same = chain.p == slice.p && chain.tick == slice.tick;
+        let same_slice = chain.p == slice.p && chain.tick == slice.tick;
+        let same = same_slice && is_of(&chain.request, slice);
         let delivered = chain.request.delivered_ns != 0;
         if same && !delivered && entry.now < chain.request.requested_ns + TELL_EVERY_NS {
-            chain.request.repeats = chain.request.repeats.wrapping_add(1);
-            count(entry.tgid, hit::REPEATED);
+            repeat(entry, chain);
             return Some(chain);
         }
         if same {
-            first_ns = chain.request.first_ns;
+            start.first_ns = chain.request.first_ns;
         }
         let sent_ns = chain.request.sent_ns;
         close(chain, end_so_far(chain, same), entry.now);
         if same && !delivered {
             // The signal is still on its way.
-            begin(entry, chain, slice, asker, first_ns);
-            chain.request.sent_ns = sent_ns;
+            start.sent_ns = sent_ns;
             if sent_ns != 0 {
-                chain.request.flags |= REQUEST_CARRIED;
-                chain.request.end = RequestEnd::AlreadyPending as u8;
-            } else {
-                chain.request.end = RequestEnd::NotSent as u8;
+                start.end = RequestEnd::AlreadyPending;
             }
-            return Some(chain);
         }
     }
-    begin(entry, chain, slice, asker, first_ns);
-    chain.request.end = if pending {
-        RequestEnd::AlreadyPending as u8
-    } else {
-        RequestEnd::NotSent as u8
-    };
+    begin(entry, chain, slice, asker, &start);
     Some(chain)
+}
+
+/// How a request begins.
+struct Start {
+    /// First request for this slice.
+    first_ns: u64,
+    /// When the signal that is under way was sent, 0 if none is known of.
+    sent_ns: u64,
+    /// Its end if nothing comes of it.
+    end: RequestEnd,
+}
+
+/// A request that an open one stands for.
+#[inline(always)]
+fn repeat(entry: &Entry, chain: &mut Chain) {
+    chain.request.repeats = chain.request.repeats.wrapping_add(1);
+    count(entry.tgid, hit::REPEATED);
+}
+
+/// Whether a request is about the goroutine that runs now, as far as both are known. One
+/// that takes over another's slice (inheritTime of execute, proc.go) is asked anew.
+#[inline(always)]
+fn is_of(request: &Request, slice: &Slice) -> bool {
+    request.flags & REQUEST_GOID == 0 || !slice.goid_known || request.goid == slice.goid
 }
 
 /// Start time of a task's process, CLOCK_MONOTONIC ns.
@@ -265,8 +336,11 @@ fn member<T: Copy + Default>(address: u64, offset: u32) -> T {
     probe_user::<T>(address, offset).unwrap_or_default()
 }
 
+/// Writes a request down that nothing is open of. What it is answered with is empty
+/// ([`close`]), or has come already.
 #[inline(always)]
-fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, first_ns: u64) {
+fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, start: &Start) {
+    chain.opening = 1;
     // SAFETY: a helper without preconditions.
     let current = unsafe { bpf_get_current_task() };
     let waits = find(current).map(|thread| &thread.waits);
@@ -278,28 +352,30 @@ fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, first_ns
     chain.p = slice.p;
     chain.tick = slice.tick;
     chain.injected = 0;
-    let tid = chain.request.tid;
-    chain.request = Request {
-        header: Header::new(Kind::Request, size_of::<Request>()),
-        process_start_ns: process_start(current),
-        first_ns,
-        requested_ns: entry.now,
-        goid: slice.goid,
-        late_ns: late.unwrap_or(0),
-        sender_throttled_ns: waits.map_or(0, |waits| waits.woken_stall_ns),
-        sender_runqueue_ns: waits.map_or(0, |waits| waits.woken_runqueue_ns),
-        tgid: entry.tgid,
-        tid,
-        sender_tid: entry.tid,
-        asker: asker as u8,
-        flags: if slice.goid_known { REQUEST_GOID } else { 0 }
-            | if late.is_some() { REQUEST_LATE } else { 0 },
-        ..Request::default()
-    };
-    if chain.request.tid == 0 && namespace_tid(current) == Some(entry.tid) {
-        // The process lives in the root PID namespace: ids are the same.
-        chain.request.tid = slice.key.tid;
+    let request = &mut chain.request;
+    request.header = Header::new(Kind::Request, size_of::<Request>());
+    request.process_start_ns = process_start(current);
+    request.requested_ns = entry.now;
+    request.goid = slice.goid;
+    request.late_ns = late.unwrap_or(0);
+    request.sender_throttled_ns = waits.map_or(0, |waits| waits.woken_stall_ns);
+    request.sender_runqueue_ns = waits.map_or(0, |waits| waits.woken_runqueue_ns);
+    request.tgid = entry.tgid;
+    request.sender_tid = entry.tid;
+    request.asker = asker as u8;
+    request.end = start.end as u8;
+    request.flags = if slice.goid_known { REQUEST_GOID } else { 0 }
+        | if late.is_some() { REQUEST_LATE } else { 0 };
+    if start.sent_ns != 0 {
+        request.sent_ns = start.sent_ns;
+        request.flags |= REQUEST_CARRIED;
     }
+    if request.tid == 0 && namespace_tid(current) == Some(entry.tid) {
+        // The process lives in the root PID namespace: ids are the same.
+        request.tid = slice.key.tid;
+    }
+    publish(&raw mut request.first_ns, start.first_ns);
+    chain.opening = 0;
 }
 
 /// How long the slice has been over for, by sysmon's own clock: since it first saw it.
@@ -367,13 +443,14 @@ pub fn sent(entry: &Entry) {
 
 #[inline(always)]
 fn send(entry: &Entry, chain: &mut Chain) {
-    chain.in_flight = 1;
+    chain.in_flight = SENT;
     if chain.request.first_ns == 0 {
         // The goroutine has yielded since it was asked.
         count(entry.tgid, hit::SENT_LATE);
         return;
     }
-    if chain.request.sent_ns != 0 {
+    // An older signal of the thread may have answered it already.
+    if chain.request.sent_ns != 0 || reload(&chain.request.delivered_ns) != 0 {
         chain.request.flags |= REQUEST_SENT_AGAIN;
         count(entry.tgid, hit::SENT_AGAIN);
         return;
@@ -474,7 +551,7 @@ pub fn yielded(entry: &Entry) {
     if YIELDED.insert(key, &chain.request, 0).is_err() {
         emit::chain_if(&chain.request, is_open);
     }
-    chain.request.first_ns = 0;
+    forget(&mut chain.request);
 }
 
 /// Back in `asyncPreempt`: the goroutine runs again.

@@ -27,6 +27,10 @@ pub struct Entry {
     pub rax: u64,
     /// Second argument.
     pub rbx: u64,
+    /// Third argument.
+    pub rcx: u64,
+    /// Fourth argument.
+    pub rdi: u64,
     /// Go's g.
     pub r14: u64,
     /// Stack pointer: the return address lies there.
@@ -72,6 +76,8 @@ fn entry(ctx: &ProbeContext, what: usize) -> Option<Entry> {
             now,
             rax: regs.rax,
             rbx: regs.rbx,
+            rcx: regs.rcx,
+            rdi: regs.rdi,
             r14: regs.r14,
             rsp: regs.rsp,
             rbp: regs.rbp,

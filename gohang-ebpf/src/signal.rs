@@ -9,6 +9,7 @@ use gohang_common::counter::Counter;
 use gohang_common::map::filter::FOREIGN;
 use gohang_common::thread::{Pending, Thread, state};
 
+use crate::chain;
 use crate::emit::{self, Directed, End, Of};
 use crate::kernel::{PF_EXITING, Task, load, offset, probe};
 use crate::maps::{GO, WINDOW, scratch};
@@ -38,11 +39,11 @@ pub fn in_window(now: u64) -> bool {
     }
 }
 
-/// Stores a first send: everything else of it is written before.
+/// Stores the time that says that something is there: all else of it is written before.
 #[inline(always)]
-fn publish(sent_ns: *mut u64, now: u64) {
+pub fn publish(at_ns: *mut u64, now: u64) {
     // SAFETY: a field of a map value.
-    unsafe { core::ptr::write_volatile(sent_ns, now) };
+    unsafe { core::ptr::write_volatile(at_ns, now) };
 }
 
 /// `signal_generate(sig, info, task, group, result)`.
@@ -295,6 +296,9 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
             regs,
         };
         take(tgid, task, thread, &delivery);
+    }
+    if has_handler {
+        chain::taken(tgid, task);
     }
     thread.took_handler = has_handler as u8;
     thread.handler_sp = regs.sp;

@@ -143,7 +143,6 @@ fn why(end: RequestEnd) -> &'static str {
         RequestEnd::UnsafePoint => "the signals met it where it cannot be preempted",
         RequestEnd::Superseded => "what became of the signals was not seen",
         RequestEnd::Exited => "its thread ended",
-        RequestEnd::PendingAtEnd => "the last request was still open when tracing ended",
         RequestEnd::NoHandler => "the signals did not reach the runtime's handler",
     }
 }

@@ -229,6 +229,10 @@ fn request(mut buf: &[u8]) -> Result<Event, DecodeError> {
     let flags = buf.get_u8();
     let asker = Asker::from_u8(asker).ok_or_else(|| value("asker", asker))?;
     let end = RequestEnd::from_u8(end).ok_or_else(|| value("end", end))?;
+    // The kernel side sends none that had not begun.
+    if first_ns == 0 || requested_ns < first_ns {
+        return Err(value("first_ns", first_ns));
+    }
     Ok(Event::Request(Request {
         process: ProcessId { pid, start_ns },
         tid,

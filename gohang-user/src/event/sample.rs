@@ -14,7 +14,7 @@ pub(crate) fn request(requested_ns: u64, end: RequestEnd) -> Request {
             | RequestEnd::Disabled
             | RequestEnd::NotSent
     );
-    let is_delivered = is_sent && !matches!(end, RequestEnd::Exited | RequestEnd::PendingAtEnd);
+    let is_delivered = is_sent && !matches!(end, RequestEnd::Exited | RequestEnd::NoHandler);
     Request {
         process: ProcessId {
             pid: 7,

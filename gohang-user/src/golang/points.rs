@@ -153,6 +153,8 @@ impl ProbePoints {
         if build.version.minor().is_some_and(|minor| minor >= 26) {
             runtime.g_status = layout.get(Field::GAtomicstatus).unwrap_or(UNKNOWN_OFFSET);
         }
+        let has_times = build.version.minor().is_some_and(|minor| minor >= 23);
+        runtime.stop_times = u32::from(has_times);
         let symbols = Symbols::open(elf)?;
         let functions = RuntimeFunctions::find(&symbols)?;
         for (caller, function) in functions.callers() {
@@ -256,6 +258,8 @@ fn offsets(layout: &Layout) -> Result<GoRuntime, NoPoints> {
         p_sysmon_tick: must(Field::PSysmontickSchedtick)?,
         p_sysmon_when: must(Field::PSysmontickSchedwhen)?,
         g_status: UNKNOWN_OFFSET,
+        stop_times: 0,
+        pad: 0,
     })
 }
 

@@ -29,7 +29,7 @@ pub struct RequestLine<'a> {
     #[schemars(extend("enum" = [
         "yielded_async", "yielded_cooperatively", "not_running", "already_pending", "disabled",
         "not_wanted", "wrong_goroutine", "thread_state", "unsafe_point", "superseded", "exited",
-        "pending_at_end", "no_handler", "not_sent"
+        "no_handler", "not_sent"
     ]))]
     pub end: &'static str,
     /// Goroutine asked, null if unknown.

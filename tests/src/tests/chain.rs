@@ -99,7 +99,7 @@ fn steps(settings: &Settings, report: &mut Report) -> Result<()> {
             .iter()
             .map(Spinner::pid)
             .collect::<Result<Vec<_>>>()?;
-        let stream = trace(settings, &pids, 4_000)?;
+        let stream = trace(settings, &pids, if settings.full { 4_000 } else { 2_000 })?;
         let attached = uprobes(&stream.end, "attached");
         ensure!(
             attached.len() == 12,
@@ -193,7 +193,7 @@ fn count(
     let pid = u32::try_from(actor.pid())?;
     let recorder = Recorder::start()?;
     let from_ns = sys::mono_ns();
-    let stream = trace(settings, &[pid], 6_000)?;
+    let stream = trace(settings, &[pid], if settings.full { 6_000 } else { 3_000 })?;
     let recording = recorder.stop()?;
     recording.check_whole()?;
     let start = number(&stream.end, "/clock/start/mono_ns")?;

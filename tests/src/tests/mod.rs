@@ -7,7 +7,10 @@ mod alerts;
 mod boots;
 mod causes;
 mod chain;
+mod chain_handler;
 mod chain_life;
+mod chain_starved;
+mod chain_stops;
 mod churn;
 mod components;
 mod cost;
@@ -51,7 +54,10 @@ pub fn all() -> Vec<Test> {
         agreement::total(),
         names::tests(),
         chain::tests(),
+        chain_handler::tests(),
         chain_life::tests(),
+        chain_starved::tests(),
+        chain_stops::tests(),
         components::tests(),
         causes::tests(),
         ladder::tests(),
