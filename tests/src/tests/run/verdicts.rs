@@ -4,7 +4,7 @@
 //! each, and what is not cured by lifting its quota.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -246,6 +246,8 @@ impl Case {
     /// Runs it, and gives the verdict out of the bundle.
     fn judge(&self, settings: &Settings, package: &Package, binary: &str) -> Result<Value> {
         let silent = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+        // Datagrams are taken there as well: else they would be refused.
+        let taken = UdpSocket::bind(silent.local_addr()?).context("cannot take datagrams")?;
         let address = silent.local_addr()?.to_string();
         let go = package.root.join("bin/go");
         let go = go.to_str().context("not UTF-8")?;
@@ -290,7 +292,7 @@ impl Case {
         let (input, nobody) = std::io::pipe()?;
         let end = Gohang::spawn_with(&mut run, input.into())?.wait(LIMIT)?;
         drop(nobody);
-        drop(silent);
+        drop((silent, taken));
         wrapped::nothing_left()?;
         let code = end.status.code();
         ensure!(
