@@ -150,6 +150,10 @@ pub struct EvidenceArgs {
     /// When it hangs, do not ask its listening Go programs for goroutines (net/http/pprof).
     #[arg(long)]
     pub no_fetch: bool,
+    /// Ask them for this path too, and keep what they serve there, as a flight recording; may be
+    /// repeated.
+    #[arg(long, value_name = "PATH", value_parser = url_path, conflicts_with = "no_fetch")]
+    pub fetch: Vec<String>,
     /// Run this by the shell when it has hung, with GOHANG_BUNDLE and GOHANG_VERDICT in its
     /// environment where those were written.
     #[arg(long, value_name = "COMMAND")]
@@ -175,6 +179,13 @@ impl From<TraceArg> for Tracing {
             TraceArg::Never => Self::Never,
         }
     }
+}
+
+/// A path as it stands in a request.
+fn url_path(text: &str) -> Result<String, String> {
+    let fine = text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic());
+    fine.then(|| text.to_owned())
+        .ok_or_else(|| "give a path, as /debug/flight, without blanks".to_owned())
 }
 
 /// A time, or never.
@@ -290,6 +301,7 @@ fn plan(arguments: RunArgs) -> Result<(Options, KeepArgs), Failure> {
         observe: !breaker.no_observe,
         tracing: evidence.trace.into(),
         fetch: !evidence.no_fetch,
+        fetch_paths: evidence.fetch,
         on_hang: evidence.on_hang,
         on_hang_time: evidence.on_hang_time,
     };

@@ -1,18 +1,21 @@
-//! Goroutines from programs that serve them (`net/http/pprof`), which leaves them running.
+//! What programs serve of themselves, which leaves them running: goroutines and the heap's
+//! profile (`net/http/pprof`), and what else is asked for, as a flight recording.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::evidence::{DumpText, Evidence, Fetched, Origin};
 
-/// What is asked for.
-const PATH: &str = "/debug/pprof/goroutine?debug=2";
+/// What is asked for first.
+const GOROUTINES: &str = "/debug/pprof/goroutine?debug=2";
+/// What is asked for next, of those that serve the first.
+const HEAP: &str = "/debug/pprof/heap";
 /// Most addresses that are asked.
 const MAX_TARGETS: usize = 16;
-/// How long a connection may take, and each read.
+/// How long a connection may take, and each read of what is quick.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most bytes of an answer.
 const MAX_ANSWER: u64 = 32 << 20;
@@ -26,10 +29,13 @@ pub(super) struct Target {
     address: SocketAddr,
 }
 
+/// What one request has brought, with the goroutines in it.
+type Told = (Fetched, Option<DumpText>);
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Every address that was asked.
+    /// Everything that was asked for.
     pub fetched: Vec<Fetched>,
     /// What has goroutines in it.
     pub dumps: Vec<DumpText>,
@@ -76,29 +82,29 @@ fn reachable(local: &str) -> Option<SocketAddr> {
     Some(address)
 }
 
-/// Asks all of them at once, each in a thread of its own, for at most `limit`. `meanwhile` is
-/// called often until it is done.
+/// Asks all of them at once, each in a thread of its own, for at most `limit`; each for `paths`
+/// too. `meanwhile` is called often until it is done.
 pub(super) fn all(
     targets: Vec<Target>,
+    paths: &[String],
     limit: Duration,
     mut meanwhile: impl FnMut() -> io::Result<()>,
 ) -> io::Result<Found> {
     let end = Instant::now() + limit;
     let (tell, told) = channel();
     for target in targets {
-        let tell = tell.clone();
+        let (tell, paths) = (tell.clone(), paths.to_vec());
         let thread = std::thread::Builder::new().name("fetch".into());
-        thread.spawn(move || {
-            let answer = ask(target.address, end);
-            // Nobody waits any more.
-            let _ = tell.send((target, answer));
-        })?;
+        thread.spawn(move || ask_all(&target, paths, end, &tell))?;
     }
     drop(tell);
     let mut found = Found::default();
     loop {
         match told.recv_timeout(LOOK) {
-            Ok((target, answer)) => take(&mut found, &target, answer),
+            Ok((fetched, dump)) => {
+                found.fetched.push(fetched);
+                found.dumps.extend(dump);
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 found.complete = true;
                 return Ok(found);
@@ -109,38 +115,63 @@ pub(super) fn all(
     }
 }
 
-fn take(found: &mut Found, target: &Target, answer: io::Result<Vec<u8>>) {
+/// Asks one for one thing after the other, until nobody waits for it any more.
+fn ask_all(target: &Target, paths: Vec<String>, end: Instant, tell: &Sender<Told>) {
+    let (fetched, body) = fetch(target, GOROUTINES, PATIENCE, end);
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let dump = DumpText {
+        origin: Origin::Pprof,
+        pid: Some(target.pid),
+        package: String::new(),
+        text,
+    };
+    let dump = Some(dump).filter(|dump| !dump.parse().goroutines.is_empty());
+    let serves = dump.is_some();
+    let mut told = tell.send((fetched, dump));
+    let heap = serves.then(|| (HEAP.to_owned(), PATIENCE));
+    // A recording has to be finished first.
+    let rest = paths.into_iter().map(|path| (path, Duration::MAX));
+    for (path, patience) in heap.into_iter().chain(rest) {
+        if told.is_err() {
+            return;
+        }
+        let (mut fetched, body) = fetch(target, &path, patience, end);
+        fetched.body = body;
+        told = tell.send((fetched, None));
+    }
+}
+
+/// What came of asking, and the answer, where it is what was asked for.
+fn fetch(target: &Target, path: &str, patience: Duration, end: Instant) -> (Fetched, Vec<u8>) {
+    // No time at all would be no limit.
+    let left = end.saturating_duration_since(Instant::now());
+    let patience = patience.min(left).max(LOOK);
     let mut fetched = Fetched {
         pid: target.pid,
-        url: format!("http://{}{PATH}", target.address),
+        url: format!("http://{}{path}", target.address),
         ..Fetched::default()
     };
-    match answer.map(|raw| parse(&raw)) {
+    let mut kept = Vec::new();
+    match ask(target.address, path, patience, end).map(|raw| parse(&raw)) {
         Err(error) => fetched.error = Some(error.to_string()),
         Ok(None) => fetched.error = Some("the answer is not HTTP".to_owned()),
         Ok(Some((status, body))) => {
             fetched.status = Some(status);
             fetched.bytes = body.len() as u64;
-            let dump = DumpText {
-                origin: Origin::Pprof,
-                pid: Some(target.pid),
-                package: String::new(),
-                text: String::from_utf8_lossy(&body).into_owned(),
-            };
-            if status == 200 && !dump.parse().goroutines.is_empty() {
-                found.dumps.push(dump);
+            if status == 200 {
+                kept = body;
             }
         }
     }
-    found.fetched.push(fetched);
+    (fetched, kept)
 }
 
 /// One request of HTTP 1.0, of which the answer ends with the connection.
-fn ask(address: SocketAddr, end: Instant) -> io::Result<Vec<u8>> {
+fn ask(address: SocketAddr, path: &str, patience: Duration, end: Instant) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!("GET {PATH} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut piece = vec![0; 64 << 10];
@@ -171,46 +202,54 @@ mod tests {
     use proptest::prelude::*;
     use std::net::TcpListener;
 
-    /// Answers one request, or none.
-    fn serve(answer: Option<&'static str>) -> Target {
+    /// Answers requests for what is in `answers`; the first that is not there for ever.
+    fn serve(answers: &'static [(&str, &str)]) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 512];
-            let length = stream.read(&mut request).unwrap();
-            assert!(request[..length].starts_with(b"GET /debug/pprof/goroutine?debug=2 HTTP"));
-            match answer {
-                Some(answer) => stream.write_all(answer.as_bytes()).unwrap(),
-                None => std::thread::sleep(Duration::from_secs(60)),
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 512];
+                let length = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                let path = request.strip_prefix("GET ").unwrap();
+                let (path, rest) = path.split_once(' ').unwrap();
+                assert!(rest.starts_with("HTTP/1.0\r\n") && rest.ends_with("\r\n\r\n"));
+                match answers.iter().find(|(of, _)| *of == path) {
+                    Some((_, answer)) => stream.write_all(answer.as_bytes()).unwrap(),
+                    None => std::thread::sleep(Duration::from_secs(60)),
+                }
             }
         });
         Target { pid: 7, address }
     }
 
+    const GOOD: &str = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n\
+                        goroutine 1 [running]:\nmain.main()\n\t/a/b.go:5 +0x1d\n";
+    const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\n\r\nno goroutine 1 here\n";
+
     #[test]
     fn goroutines_are_fetched_and_others_do_not_hold_it_up() {
-        let good = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\ngoroutine 1 [running]:\n\
-                    main.main()\n\t/a/b.go:5 +0x1d\n";
         let closed = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
         let targets = vec![
-            serve(Some(good)),
-            serve(Some("HTTP/1.1 404 Not Found\r\n\r\nno goroutine 1 here\n")),
-            serve(Some("SSH-2.0-x\r\n")),
-            serve(None),
+            serve(&[(GOROUTINES, GOOD), (HEAP, NOT_FOUND)]),
+            serve(&[(GOROUTINES, NOT_FOUND)]),
+            serve(&[(GOROUTINES, "SSH-2.0-x\r\n")]),
+            serve(&[]),
             Target {
                 pid: 8,
                 address: closed,
             },
         ];
         let begun = Instant::now();
-        let found = all(targets, Duration::from_secs(30), || Ok(())).unwrap();
+        let found = all(targets, &[], Duration::from_secs(30), || Ok(())).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert!(found.complete);
-        assert_eq!(found.fetched.len(), 5);
+        // One is asked for its heap as well.
+        assert_eq!(found.fetched.len(), 6);
         assert_eq!(found.dumps.len(), 1);
         assert_eq!(found.dumps[0].parse().goroutines[0].header.id, 1);
         let statuses: Vec<_> = found.fetched.iter().filter_map(|f| f.status).collect();
@@ -219,8 +258,38 @@ mod tests {
             found.fetched.iter().filter(|f| f.error.is_some()).count(),
             3
         );
-        let none = all(vec![serve(None)], Duration::from_millis(50), || Ok(())).unwrap();
+        assert!(found.fetched.iter().all(|f| f.body.is_empty()));
+        let limit = Duration::from_millis(50);
+        let none = all(vec![serve(&[])], &[], limit, || Ok(())).unwrap();
         assert!(!none.complete && none.fetched.is_empty());
+    }
+
+    #[test]
+    fn what_else_is_asked_for_is_fetched_from_all() {
+        let targets = vec![
+            serve(&[
+                (GOROUTINES, GOOD),
+                (HEAP, "HTTP/1.0 200 OK\r\n\r\n\x1f"),
+                ("/flight", "HTTP/1.0 200 OK\r\n\r\ngo 1.25 trace\0\0\0"),
+            ]),
+            serve(&[
+                (GOROUTINES, NOT_FOUND),
+                ("/flight", "HTTP/1.0 200 OK\r\n\r\ngo 1.26 trace\0\0\0"),
+            ]),
+        ];
+        let paths = ["/flight".to_owned()];
+        let found = all(targets, &paths, Duration::from_secs(30), || Ok(())).unwrap();
+        let mut bodies: Vec<_> = found.fetched.iter().map(|f| f.body.as_slice()).collect();
+        bodies.sort_unstable();
+        let want: [&[u8]; 5] = [
+            b"",
+            b"",
+            b"\x1f",
+            b"go 1.25 trace\0\0\0",
+            b"go 1.26 trace\0\0\0",
+        ];
+        assert_eq!(bodies, want);
+        assert_eq!(found.dumps.len(), 1);
     }
 
     #[test]

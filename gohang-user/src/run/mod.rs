@@ -66,6 +66,8 @@ pub struct Options {
     pub tracing: Tracing,
     /// When it hangs, ask what listens among its Go programs for goroutines.
     pub fetch: bool,
+    /// What else these are asked for.
+    pub fetch_paths: Vec<String>,
     /// Run when it has hung, by the shell.
     pub on_hang: Option<OsString>,
     /// How long that may take.

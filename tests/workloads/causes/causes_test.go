@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -20,7 +22,25 @@ import (
 var (
 	first, second sync.Mutex
 	sink          uint64
+	kept          *node
+	garbage       []byte
+	maps          [4]map[int]*node
 )
+
+// node has what a collector has to follow, and is 64 bytes long.
+type node struct {
+	next *node
+	rest [7]uint64
+}
+
+// live is so many MiB of nodes.
+func live(mib int) *node {
+	var list *node
+	for i := 0; i < mib<<14; i++ {
+		list = &node{next: list}
+	}
+	return list
+}
 
 // crunch computes for so many rounds, without a call that the kernel sees.
 func crunch(rounds int) {
@@ -106,8 +126,19 @@ func TestCause(t *testing.T) {
 		cond := sync.NewCond(&first)
 		first.Lock()
 		cond.Wait()
+	case "read_lock_twice":
+		var lock sync.RWMutex
+		lock.RLock()
+		go lock.Lock()
+		time.Sleep(100 * time.Millisecond)
+		lock.RLock()
 	case "spin":
 		spin()
+	case "spin_on_flag":
+		var ready atomic.Bool
+		for !ready.Load() {
+			sink++
+		}
 	case "spin_behind_lock":
 		go func() {
 			first.Lock()
@@ -150,20 +181,42 @@ func TestCause(t *testing.T) {
 			close(done)
 		}()
 		<-done
+	case "profile_waits":
+		go spin()
+		time.Sleep(100 * time.Millisecond)
+		_ = pprof.Lookup("goroutine").WriteTo(&bytes.Buffer{}, 2)
 	case "collector":
-		var keep [][]byte
-		for i := 0; i < 48; i++ {
-			keep = append(keep, make([]byte, 1<<20))
-		}
+		kept = live(48)
 		for {
-			sink += uint64(len(make([]byte, 1<<10)))
-			keep[sink%48][0]++
+			garbage = make([]byte, 1<<10)
 		}
+	case "collector_of_maps":
+		var all sync.WaitGroup
+		for i := range maps {
+			all.Add(1)
+			go func(i int) {
+				defer all.Done()
+				maps[i] = map[int]*node{}
+				for k := 0; ; k++ {
+					maps[i][k%100_000] = &node{}
+				}
+			}(i)
+		}
+		all.Wait()
 	case "dial":
 		conn, err := net.Dial("tcp", address())
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	case "datagram":
+		conn, err := net.Dial("udp", address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte("hello"))
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -177,6 +230,14 @@ func TestCause(t *testing.T) {
 		}
 	case "accept":
 		if _, err := listen(t).Accept(); err != nil {
+			t.Fatal(err)
+		}
+	case "accept_local":
+		listener, err := net.Listen("unix", t.TempDir()+"/socket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := listener.Accept(); err != nil {
 			t.Fatal(err)
 		}
 	case "serve":
@@ -199,6 +260,10 @@ func TestCause(t *testing.T) {
 		command := exec.Command("sh", "-c", "sleep 1000 & echo started")
 		var out bytes.Buffer
 		command.Stdout = &out
+		_ = command.Run()
+	case "child_reads":
+		command := exec.Command("cat")
+		command.Stdin = os.Stdin
 		_ = command.Run()
 	case "input":
 		bufio.NewScanner(os.Stdin).Scan()

@@ -3,7 +3,9 @@ package hang
 
 import (
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -37,6 +39,9 @@ func TestHang(t *testing.T) {
 		lockTwice()
 	case "channel":
 		t.Run("inner", func(t *testing.T) { receive(make(chan int)) })
+	case "stubborn":
+		signal.Notify(make(chan os.Signal, 9), syscall.SIGQUIT, syscall.SIGTERM)
+		receive(make(chan int))
 	case "spin":
 		spin()
 	case "slow":

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::line::{Event, Result};
+use super::line::{Event, Result, parse};
+use super::printed::{Printed, Text};
 
 /// Most tests that are remembered as running; more are counted and forgotten.
 const MAX_RUNNING: usize = 10_000;
@@ -34,6 +35,16 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+impl Tally {
+    fn count(&mut self, result: Result) {
+        match result {
+            Result::Pass => self.passed += 1,
+            Result::Fail => self.failed += 1,
+            Result::Skip => self.skipped += 1,
+        }
+    }
+}
+
 /// A test or package that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -45,6 +56,20 @@ pub struct Ended {
     pub result: Result,
     /// How long it took, where that is told.
     pub took: Option<Duration>,
+    /// What it printed, unless it passed.
+    pub printed: Text,
+}
+
+/// Whose the next line is, where lines do not tell.
+#[derive(Debug, Clone, Default)]
+enum Speaker {
+    /// The package's own.
+    #[default]
+    Package,
+    /// A test's that runs.
+    Running((String, String)),
+    /// A test's that has ended: plain output has what it printed behind its result.
+    Ended(usize),
 }
 
 /// The tests of a `go test`, as its output tells of them.
@@ -55,6 +80,8 @@ pub struct Book {
     ended_total: u64,
     /// From here on tests have ended whose package is not told yet.
     without_package: usize,
+    printed: Printed,
+    speaker: Speaker,
     tally: Tally,
     last_event: Option<Instant>,
     events: u64,
@@ -63,45 +90,113 @@ pub struct Book {
 impl Book {
     /// Takes an event, which was read at `now`.
     pub fn take(&mut self, event: &Event<'_>, now: Instant) {
+        let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
+        if let Event::Name(package, test) = *event {
+            self.speaker = Speaker::Running(key(package, test));
+            return;
+        }
         self.last_event = Some(now);
         self.events += 1;
-        let key = |package: &str, test: &str| (package.to_owned(), test.to_owned());
         match *event {
-            Event::PackageStart(_) => {}
+            Event::PackageStart(_) | Event::Name(..) => {}
             Event::Run(package, test) | Event::Cont(package, test) => {
+                let key = key(package, test);
+                self.speaker = Speaker::Running(key.clone());
                 if self.running.len() < MAX_RUNNING {
-                    self.running.insert(key(package, test), (now, false));
+                    self.running.insert(key, (now, false));
                 }
             }
             Event::Pause(package, test) => {
+                self.speaker = Speaker::Package;
                 if let Some(state) = self.running.get_mut(&key(package, test)) {
                     state.1 = true;
                 }
             }
             Event::End(package, test, result, took) => {
-                self.running.remove(&key(package, test));
-                self.has_ended(package, test, result, took);
-                match result {
-                    Result::Pass => self.tally.passed += 1,
-                    Result::Fail => self.tally.failed += 1,
-                    Result::Skip => self.tally.skipped += 1,
-                }
-            }
-            // What did not end by then never will. Without packages, `-v` has one after the
-            // other.
-            Event::PackageEnd(package, result) => {
-                // Text names it behind its tests.
-                for ended in &mut self.ended[self.without_package..] {
-                    if ended.package.is_empty() {
-                        package.clone_into(&mut ended.package);
+                let key = key(package, test);
+                self.running.remove(&key);
+                self.speaker = match (result, test.rsplit_once('/')) {
+                    (Result::Pass, Some((whole, _))) => {
+                        Speaker::Running((package.to_owned(), whole.to_owned()))
                     }
+                    (Result::Pass, None) => Speaker::Package,
+                    (Result::Fail | Result::Skip, _) => Speaker::Ended(self.ended.len()),
+                };
+                self.has_ended(key, result, took);
+                self.tally.count(result);
+            }
+            Event::PackageEnd(package, result) => self.package_has_ended(package, result),
+        }
+    }
+
+    /// Takes what `package`, or a test of it, printed.
+    pub fn says(&mut self, (package, test): (&str, &str), text: &[u8]) {
+        if !is_of_framework(text) {
+            self.printed
+                .add((package.to_owned(), test.to_owned()), text);
+        }
+    }
+
+    /// Takes a line that is no event, of output that does not tell whose it is: that of whom
+    /// the framework named last.
+    pub fn says_next(&mut self, line: &[u8]) {
+        if is_of_framework(line) {
+            self.speaker = Speaker::Package;
+            return;
+        }
+        match &self.speaker {
+            Speaker::Package => self.printed.add((String::new(), String::new()), line),
+            Speaker::Running(of) => self.printed.add(of.clone(), line),
+            Speaker::Ended(index) => {
+                if let Some(ended) = self.ended.get_mut(*index) {
+                    self.printed.add_to(&mut ended.printed, line);
                 }
-                self.has_ended(package, "", result, None);
-                self.without_package = self.ended.len();
-                self.running
-                    .retain(|(of, _), _| of != package && !of.is_empty());
             }
         }
+    }
+
+    /// Notes that `package` could not be built, and what printed why.
+    pub fn failed_build(&mut self, package: &str, build: &str) {
+        let why = self.printed.take(&(build.to_owned(), String::new()));
+        self.printed.put((package.to_owned(), String::new()), why);
+    }
+
+    /// What a test that runs has printed so far.
+    #[must_use]
+    pub fn printed(&self, package: &str, test: &str) -> Option<&Text> {
+        self.printed.of(&(package.to_owned(), test.to_owned()))
+    }
+
+    /// What did not end by then never will. Without packages, `-v` has one after the other.
+    fn package_has_ended(&mut self, package: &str, result: Result) {
+        self.speaker = Speaker::Package;
+        let is_of_it = |of: &str| of == package || of.is_empty();
+        if result == Result::Fail {
+            // A panic elsewhere, an exit, `-timeout`: what ran then has failed as well.
+            let running = self.running.iter();
+            let cut_off = running.filter(|((of, _), (_, paused))| is_of_it(of) && !paused);
+            let cut_off: Vec<_> = cut_off.map(|(key, _)| key.clone()).collect();
+            for key in cut_off {
+                self.has_ended(key, Result::Fail, None);
+                self.tally.count(Result::Fail);
+            }
+        }
+        // Text names it behind its tests.
+        for ended in &mut self.ended[self.without_package..] {
+            if ended.package.is_empty() {
+                package.clone_into(&mut ended.package);
+            }
+        }
+        let nameless = (String::new(), String::new());
+        let own = (package.to_owned(), String::new());
+        if self.printed.of(&own).is_none() {
+            let printed = self.printed.take(&nameless);
+            self.printed.put(own.clone(), printed);
+        }
+        self.has_ended(own, result, None);
+        self.without_package = self.ended.len();
+        self.running.retain(|(of, _), _| !is_of_it(of));
+        self.printed.retain(|(of, _)| !is_of_it(of));
     }
 
     /// The tests that are running, those that have run longest first; a test is left out as
@@ -131,14 +226,20 @@ impl Book {
         all
     }
 
-    fn has_ended(&mut self, package: &str, test: &str, result: Result, took: Option<Duration>) {
+    fn has_ended(&mut self, key: (String, String), result: Result, took: Option<Duration>) {
         self.ended_total += 1;
+        if result == Result::Pass || self.ended.len() >= MAX_ENDED {
+            self.printed.forget(&key);
+        }
         if self.ended.len() < MAX_ENDED {
+            let printed = self.printed.take(&key);
+            let (package, test) = key;
             self.ended.push(Ended {
-                package: package.to_owned(),
-                test: test.to_owned(),
+                package,
+                test,
                 result,
                 took,
+                printed,
             });
         }
     }
@@ -172,6 +273,12 @@ impl Book {
     pub fn last_event(&self) -> Option<Instant> {
         self.last_event
     }
+}
+
+/// Whether the framework printed a line: that is told otherwise.
+fn is_of_framework(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
+    matches!(line, b"PASS" | b"FAIL") || std::str::from_utf8(line).is_ok_and(|l| parse(l).is_some())
 }
 
 #[cfg(test)]
@@ -210,7 +317,7 @@ mod tests {
         assert_eq!(names(&book), [""; 0]);
         let tally = Tally {
             passed: 1,
-            failed: 1,
+            failed: 2,
             skipped: 1,
         };
         assert_eq!(book.tally(), tally);
@@ -224,10 +331,11 @@ mod tests {
             ("TestA/x", Result::Pass),
             ("TestA", Result::Fail),
             ("TestA", Result::Skip),
+            ("TestAbc", Result::Fail),
             ("", Result::Fail),
         ];
         assert_eq!(ended, want);
-        assert_eq!((book.ended_total(), book.events()), (4, 11));
+        assert_eq!((book.ended_total(), book.events()), (5, 11));
     }
 
     #[test]
@@ -250,6 +358,7 @@ mod tests {
             test: test.into(),
             result,
             took,
+            printed: Text::default(),
         };
         let want = [
             ended("p", "TestA", Result::Pass, took),

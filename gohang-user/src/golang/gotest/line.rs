@@ -26,6 +26,8 @@ pub enum Event<'a> {
     Pause(&'a str, &'a str),
     /// It goes on.
     Cont(&'a str, &'a str),
+    /// What is printed from here on is this test's.
+    Name(&'a str, &'a str),
     /// A test has ended, after so long if that is told.
     End(&'a str, &'a str, Result, Option<Duration>),
     /// A package has ended.
@@ -50,6 +52,7 @@ pub fn parse(line: &str) -> Option<Event<'_>> {
             "RUN" => Some(Event::Run("", name)),
             "PAUSE" => Some(Event::Pause("", name)),
             "CONT" => Some(Event::Cont("", name)),
+            "NAME" => Some(Event::Name("", name)),
             _ => None,
         };
     }
@@ -95,6 +98,12 @@ pub(super) struct Json {
     test: String,
     elapsed: Option<f64>,
     output: Option<String>,
+    /// What is built, where that prints or fails (`go help buildjson`, since Go 1.24).
+    #[serde(default)]
+    import_path: String,
+    /// Of a package that could not be built: what failed.
+    #[serde(default)]
+    failed_build: String,
 }
 
 impl Json {
@@ -108,6 +117,20 @@ impl Json {
     /// The package that it is about.
     pub fn package(&self) -> &str {
         &self.package
+    }
+
+    /// Who printed it: a package, or what is built, and a test, or nothing.
+    pub fn speaker(&self) -> (&str, &str) {
+        if self.package.is_empty() {
+            (&self.import_path, "")
+        } else {
+            (&self.package, &self.test)
+        }
+    }
+
+    /// What could not be built.
+    pub fn failed_build(&self) -> Option<&str> {
+        (!self.failed_build.is_empty()).then_some(&self.failed_build)
     }
 
     /// What was printed.
@@ -155,6 +178,7 @@ mod tests {
             ("\u{16}=== RUN   TestB\r", Event::Run("", "TestB")),
             ("=== PAUSE TestA", Event::Pause("", "TestA")),
             ("=== CONT  TestA", Event::Cont("", "TestA")),
+            ("\u{16}=== NAME  TestA", Event::Name("", "TestA")),
             (
                 "--- PASS: TestA (0.25s)",
                 Event::End("", "TestA", Result::Pass, time(250)),
@@ -193,7 +217,6 @@ mod tests {
             "PASS",
             "ok",
             "ok then",
-            "=== NAME  TestA",
             "=== RUN",
             "=== RUN   something else",
             "--- PASS: TestA",
@@ -229,6 +252,9 @@ mod tests {
         assert_eq!((line.event(), line.output()), (None, Some("x\n")));
         let line = read(r#"{"ImportPath":"a","Action":"build-output","Output":"oops\n"}"#).unwrap();
         assert_eq!((line.event(), line.package()), (None, ""));
+        assert_eq!((line.speaker(), line.failed_build()), (("a", ""), None));
+        let line = read(r#"{"Action":"fail","Package":"a","FailedBuild":"a [a.test]"}"#).unwrap();
+        assert_eq!(line.failed_build(), Some("a [a.test]"));
         for text in ["{", "[1]", r#"{"level":"info"}"#, "x", r#"{"Action":5}"#] {
             assert!(read(text).is_none(), "{text}");
         }

@@ -6,8 +6,10 @@
 
 mod book;
 mod line;
+mod printed;
 mod stream;
 
 pub use book::{Book, Ended, Running, Tally};
 pub use line::{Event, Result, parse};
+pub use printed::Text;
 pub use stream::{Form, TestStream};

@@ -68,10 +68,16 @@ impl TestStream {
         if let Some(json) = Json::read(bare) {
             if let Some(event) = json.event() {
                 self.form = Form::Json;
+                if let Some(build) = json.failed_build() {
+                    self.book.failed_build(json.package(), build);
+                }
                 self.book.take(&event, now);
             }
             match json.output() {
-                Some(output) => printed(json.package(), output.as_bytes()),
+                Some(output) => {
+                    self.book.says(json.speaker(), output.as_bytes());
+                    printed(json.package(), output.as_bytes());
+                }
                 None if self.form == Form::Json => {}
                 None => printed("", line),
             }
@@ -82,9 +88,12 @@ impl TestStream {
         if self.form == Form::Json {
             return;
         }
-        if let Some(event) = std::str::from_utf8(bare).ok().and_then(parse) {
-            self.form = Form::Text;
-            self.book.take(&event, now);
+        match std::str::from_utf8(bare).ok().and_then(parse) {
+            Some(event) => {
+                self.form = Form::Text;
+                self.book.take(&event, now);
+            }
+            None => self.book.says_next(line),
         }
     }
 }
@@ -127,6 +136,91 @@ not of it
             text,
             "=== RUN   TestA\n--- PASS: TestZ (0.00s)\nnot of it\n"
         );
+    }
+
+    /// What those that have ended printed, and what those that run have so far.
+    fn printed(text: &str) -> Vec<(String, String)> {
+        let mut stream = TestStream::default();
+        stream.feed(text.as_bytes(), Instant::now(), |_, _| ());
+        let book = stream.book();
+        let ended = book.ended().iter().map(|ended| {
+            let name = format!("{} {}", ended.package, ended.test);
+            (name, ended.printed.to_text())
+        });
+        let running = book.running().into_iter().map(|running| {
+            let text = book.printed(&running.package, &running.test);
+            let text = text.map_or_else(String::new, |text| text.to_text());
+            (format!("{} {}", running.package, running.test), text)
+        });
+        let all = ended.chain(running);
+        all.filter(|(_, text)| !text.is_empty()).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_tests_print_while_they_run() {
+        let text = "=== RUN   TestA\nfine\n--- PASS: TestA (0.00s)\n=== RUN   TestB\n\
+            a line\n=== RUN   TestB/sub\n    b_test.go:5: sub\n=== NAME  TestB\n    \
+            b_test.go:9: whole\n--- FAIL: TestB (0.00s)\n    --- FAIL: TestB/sub (0.00s)\n\
+            === RUN   TestC\n    c_test.go:3: not here\n--- SKIP: TestC (0.00s)\n\
+            === RUN   TestD\nlast words\nFAIL\nexit status 3\nFAIL\tp\t0.01s\n\
+            === RUN   TestE\nso far\n";
+        let want = [
+            ("p TestB", "a line\n    b_test.go:9: whole\n"),
+            ("p TestB/sub", "    b_test.go:5: sub\n"),
+            ("p TestC", "    c_test.go:3: not here\n"),
+            ("p TestD", "last words\n"),
+            ("p ", "exit status 3\n"),
+            (" TestE", "so far\n"),
+        ];
+        assert_eq!(printed(text), pairs(&want));
+    }
+
+    #[test]
+    fn what_tests_print_behind_their_results() {
+        let text = "--- FAIL: TestA (0.00s)\n    a_test.go:5: x\n    --- FAIL: TestA/b (0.00s)\n\
+            \ta_test.go:7: y\npanic: oops\n\ngoroutine 7 [running]:\nFAIL\tp\t0.01s\nFAIL\n\
+            # q\n./q.go:3: undefined: x\nFAIL\tq [build failed]\nhello\nok  \tr\t0.01s\n";
+        let want = [
+            ("p TestA", "    a_test.go:5: x\n"),
+            (
+                "p TestA/b",
+                "\ta_test.go:7: y\npanic: oops\n\ngoroutine 7 [running]:\n",
+            ),
+            ("q ", "# q\n./q.go:3: undefined: x\n"),
+        ];
+        assert_eq!(printed(text), pairs(&want));
+    }
+
+    #[test]
+    fn what_tests_print_in_json() {
+        let text = r##"{"ImportPath":"q [q.test]","Action":"build-output","Output":"# q\n"}
+{"ImportPath":"q [q.test]","Action":"build-fail"}
+{"Action":"fail","Package":"q","Elapsed":0,"FailedBuild":"q [q.test]"}
+{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"b"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:5: x\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"--- FAIL: TestA (0.00s)\n"}
+{"Action":"fail","Package":"p","Test":"TestA","Elapsed":0}
+{"Action":"run","Package":"p","Test":"TestC"}
+{"Action":"output","Package":"p","Test":"TestC","Output":"fine\n"}
+{"Action":"pass","Package":"p","Test":"TestC","Elapsed":0}
+{"Action":"output","Package":"p","Test":"TestB","Output":" and more\n"}
+"##;
+        let want = [
+            ("q ", "# q\n"),
+            ("p TestA", "    a_test.go:5: x\n"),
+            ("p TestB", "b and more\n"),
+        ];
+        assert_eq!(printed(text), pairs(&want));
     }
 
     #[test]

@@ -52,4 +52,7 @@ pub struct Fetched {
     pub bytes: u64,
     /// Why there is none.
     pub error: Option<String>,
+    /// The body, of what is no text: a file of its own.
+    #[serde(skip)]
+    pub body: Vec<u8>,
 }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Tests {
     /// Those that had begun and not ended, those that have run longest first.
     pub running: Vec<RunningTest>,
+    /// What those in `running` have printed so far, in the same order, of much the beginning
+    /// and the end.
+    #[serde(default)]
+    pub running_output: Vec<String>,
     /// Those that have ended, in that order.
     pub ended: Vec<EndedTest>,
     /// More have ended than are listed.
@@ -40,6 +44,9 @@ pub struct EndedTest {
     pub outcome: TestOutcome,
     /// How long it took, where that is told.
     pub took_ns: Option<u64>,
+    /// What it printed, unless it passed, of much the beginning and the end.
+    #[serde(default)]
+    pub output: String,
 }
 
 /// How a test ended.

@@ -8,12 +8,15 @@
 mod busy;
 mod case;
 mod cause;
+mod collector;
 mod deadlock;
 mod finding;
 mod fingerprint;
 mod input;
 mod markdown;
 mod memory;
+#[cfg(test)]
+mod memory_tests;
 mod network;
 mod none;
 mod oom;

@@ -16,7 +16,7 @@ fn dump(name: &str) -> DumpText {
     }
 }
 
-fn text(text: &str) -> DumpText {
+pub(super) fn text(text: &str) -> DumpText {
     DumpText {
         text: text.to_owned(),
         ..DumpText::default()
@@ -24,7 +24,7 @@ fn text(text: &str) -> DumpText {
 }
 
 /// A `go test` of which nothing is known but that it does not get on.
-fn evidence() -> Evidence {
+pub(super) fn evidence() -> Evidence {
     let mut evidence = Evidence {
         cpus: 2,
         pid: 10,
@@ -113,13 +113,13 @@ fn throttled(share: f64) -> ThrottledBy {
     }
 }
 
-fn judged(evidence: &Evidence) -> Verdict {
+pub(super) fn judged(evidence: &Evidence) -> Verdict {
     let verdict = explain(evidence);
     assert!(!verdict.next.is_empty() && !verdict.fingerprint.is_empty());
     verdict
 }
 
-fn cause(evidence: &Evidence) -> (Cause, Confidence) {
+pub(super) fn cause(evidence: &Evidence) -> (Cause, Confidence) {
     let verdict = judged(evidence);
     (verdict.cause, verdict.confidence)
 }

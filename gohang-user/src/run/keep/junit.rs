@@ -1,5 +1,5 @@
 //! Test results as JUnit's XML: tests that ended as they did, and the one that hung with the
-//! verdict.
+//! verdict. What a test printed stands with it, unless it passed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,7 +20,14 @@ const HANG: &str = "hang";
 #[derive(Default)]
 struct Suite<'a> {
     ended: Vec<&'a EndedTest>,
-    running: Vec<&'a RunningTest>,
+    running: Vec<Hung<'a>>,
+}
+
+/// A test that hung.
+#[derive(Clone, Copy)]
+struct Hung<'a> {
+    test: &'a RunningTest,
+    output: &'a str,
 }
 
 /// The document.
@@ -48,12 +55,10 @@ pub fn junit(tests: &Tests, verdict: Option<&Verdict>) -> io::Result<Vec<u8>> {
         }
     }
     if verdict.is_some() {
-        for running in &tests.running {
-            suites
-                .entry(package(&running.package))
-                .or_default()
-                .running
-                .push(running);
+        for (index, test) in tests.running.iter().enumerate() {
+            let suite = suites.entry(package(&test.package)).or_default();
+            let output = tests.running_output.get(index).map_or("", String::as_str);
+            suite.running.push(Hung { test, output });
         }
     }
     // A hang without a test that is known is one of the command.
@@ -63,11 +68,10 @@ pub fn junit(tests: &Tests, verdict: Option<&Verdict>) -> io::Result<Vec<u8>> {
         ..RunningTest::default()
     };
     if verdict.is_some() && tests.running.is_empty() {
-        suites
-            .entry("gohang run")
-            .or_default()
-            .running
-            .push(&command);
+        suites.entry("gohang run").or_default().running.push(Hung {
+            test: &command,
+            output: "",
+        });
     }
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer
@@ -124,7 +128,7 @@ impl Suite<'_> {
             .iter()
             .filter(|one| one.outcome == TestOutcome::Skipped);
         let took = self.ended.iter().filter_map(|one| one.took_ns).sum::<u64>()
-            + self.running.iter().map(|one| one.ran_ns).sum::<u64>();
+            + self.running.iter().map(|one| one.test.ran_ns).sum::<u64>();
         writer
             .create_element("testsuite")
             .with_attribute(("name", safe(name).as_str()))
@@ -142,7 +146,7 @@ impl Suite<'_> {
                 };
                 self.running
                     .iter()
-                    .try_for_each(|running| write_hung(writer, name, running, verdict))
+                    .try_for_each(|hung| write_hung(writer, name, hung, verdict))
             })?;
         Ok(())
     }
@@ -163,14 +167,24 @@ fn write_ended(writer: &mut Writer<Vec<u8>>, suite: &str, ended: &EndedTest) -> 
     match ended.outcome {
         TestOutcome::Passed => case.write_empty()?,
         TestOutcome::Skipped => case.write_inner_content(|writer| {
-            writer.create_element("skipped").write_empty()?;
+            let mut lines = ended.output.lines().map(str::trim);
+            let why = lines.rfind(|line| !line.is_empty());
+            let skipped = writer.create_element("skipped");
+            match why.map(safe) {
+                Some(why) => skipped.with_attribute(("message", why.as_str())),
+                None => skipped,
+            }
+            .write_empty()?;
             Ok(())
         })?,
         TestOutcome::Failed => case.write_inner_content(|writer| {
-            let failure = writer.create_element("failure");
-            failure
-                .with_attribute(("message", "failed"))
-                .write_empty()?;
+            let failure = writer
+                .create_element("failure")
+                .with_attribute(("message", "failed"));
+            match ended.output.as_str() {
+                "" => failure.write_empty()?,
+                output => failure.write_text_content(BytesText::new(&lines(output)))?,
+            };
             Ok(())
         })?,
     };
@@ -180,9 +194,10 @@ fn write_ended(writer: &mut Writer<Vec<u8>>, suite: &str, ended: &EndedTest) -> 
 fn write_hung(
     writer: &mut Writer<Vec<u8>>,
     suite: &str,
-    running: &RunningTest,
+    hung: &Hung<'_>,
     verdict: &Verdict,
 ) -> io::Result<()> {
+    let running = hung.test;
     let [message, ..] = first_lines(verdict);
     writer
         .create_element("testcase")
@@ -195,6 +210,11 @@ fn write_hung(
                 .with_attribute(("type", HANG))
                 .with_attribute(("message", safe(&message).as_str()))
                 .write_text_content(BytesText::new(&lines(&markdown(verdict))))?;
+            if !hung.output.is_empty() {
+                writer
+                    .create_element("system-out")
+                    .write_text_content(BytesText::new(&lines(hung.output)))?;
+            }
             Ok(())
         })?;
     Ok(())
@@ -209,9 +229,10 @@ fn safe(text: &str) -> String {
     escape(text).chars().filter(|c| is_xml(*c)).collect()
 }
 
-/// The same, with its line breaks.
-fn lines(text: &str) -> String {
-    text.lines().map(|line| safe(line) + "\n").collect()
+/// The same, with its line breaks and tabs.
+pub(super) fn lines(text: &str) -> String {
+    let line = |line: &str| line.split('\t').map(safe).collect::<Vec<_>>().join("\t") + "\n";
+    text.lines().map(line).collect()
 }
 
 /// Characters that XML 1.0 allows (2.2), but for those that [`escape`] has made visible.

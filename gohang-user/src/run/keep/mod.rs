@@ -5,6 +5,8 @@ mod diff;
 mod github;
 mod goroutines;
 mod junit;
+#[cfg(test)]
+mod junit_tests;
 mod open;
 mod parts;
 #[cfg(test)]

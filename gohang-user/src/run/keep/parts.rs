@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::goroutines::grouped;
 use crate::bundle::{About, Collector, Part, Redactor, Status, file_stem, is_member_name};
-use crate::run::evidence::{Evidence, Sample, StepOutcome};
+use crate::process::escape;
+use crate::run::evidence::{Evidence, Sample, StepOutcome, Tests};
 use crate::run::explain::{Verdict, markdown, wall};
 use crate::sink::json;
 use crate::sink::loss::loss_line;
@@ -124,11 +125,7 @@ pub(super) fn parts(evidence: &Evidence, verdict: &Verdict) -> io::Result<Vec<Pa
             let pid = dump
                 .pid
                 .map_or_else(String::new, |pid| format!(", pid {pid}"));
-            format!(
-                "## {}{pid}\n\n{}",
-                crate::process::escape(&dump.package),
-                grouped(parsed)
-            )
+            format!("## {}{pid}\n\n{}", escape(&dump.package), grouped(parsed))
         })
         .collect();
     if !known.is_empty() {
@@ -147,6 +144,10 @@ pub(super) fn parts(evidence: &Evidence, verdict: &Verdict) -> io::Result<Vec<Pa
         ));
     }
     parts.push(Part::text("output.txt", evidence.tail.text.as_bytes()));
+    let printed = printed(&evidence.tests);
+    if !printed.is_empty() {
+        parts.push(Part::text("tests.txt", printed));
+    }
     for process in &evidence.processes {
         parts.push(document(&format!("proc/{}.json", process.pid), process)?);
     }
@@ -166,13 +167,44 @@ pub(super) fn parts(evidence: &Evidence, verdict: &Verdict) -> io::Result<Vec<Pa
     rest.sockets.clear();
     rest.dumps.iter_mut().for_each(|dump| dump.text.clear());
     rest.tail.text.clear();
+    rest.tests.running_output.clear();
+    rest.tests.ended.iter_mut().for_each(|t| t.output.clear());
     rest.samples.clear();
     rest.trace.report = None;
     parts.push(document("evidence.json", &rest)?);
     if let Some(report) = &evidence.trace.report {
         parts.push(document("report.json", report)?);
     }
+    let served = evidence.fetched.iter().enumerate();
+    for (index, fetched) in served.filter(|(_, fetched)| !fetched.body.is_empty()) {
+        let place = fetched.url.strip_prefix("http://").unwrap_or(&fetched.url);
+        let path = format!("{}-{place}", fetched.pid);
+        let name = named("fetched", &path, index, "");
+        parts.push(Part::whole(name, fetched.body.clone()));
+    }
     Ok(parts)
+}
+
+/// What tests printed that failed, were skipped, or hung.
+fn printed(tests: &Tests) -> String {
+    let ended = tests.ended.iter().map(|ended| {
+        let how = name_of(&ended.outcome);
+        (how, &ended.package, &ended.test, &ended.output)
+    });
+    let running = tests.running.iter().zip(&tests.running_output);
+    let running = running.map(|(running, output)| {
+        let how = "running".to_owned();
+        (how, &running.package, &running.test, output)
+    });
+    let all = ended
+        .chain(running)
+        .filter(|(.., output)| !output.is_empty());
+    all.map(|(how, package, test, output)| {
+        let name = format!("{how} {package} {test}");
+        let end = if output.ends_with('\n') { "" } else { "\n" };
+        format!("## {}\n\n{output}{end}\n", escape(name.trim()))
+    })
+    .collect()
 }
 
 /// A member's name for something that has a path.
@@ -271,7 +303,8 @@ fn timeline(evidence: &Evidence) -> Timeline {
     }
 }
 
-/// The evidence without values of the environment, secrets and host names.
+/// The evidence without values of the environment, secrets and host names, and without what
+/// is no text.
 ///
 /// # Errors
 /// It has no form in JSON, which it always has.
@@ -287,6 +320,10 @@ pub(super) fn redacted(evidence: &Evidence, redactor: &mut Redactor) -> Result<E
         redactor.arguments(&mut process.args);
     }
     redactor.arguments(&mut evidence.command);
+    if evidence.fetched.iter().any(|one| !one.body.is_empty()) {
+        let why = "what Go programs served but their goroutines is left out: it is not redacted";
+        evidence.lacking.push(why.to_owned());
+    }
     let mut value = serde_json::to_value(&evidence).map_err(|why| why.to_string())?;
     walk(&mut value, redactor);
     let mut redacted: Evidence = serde_json::from_value(value).map_err(|why| why.to_string())?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::bundle;
 use crate::run::evidence::{
-    DumpText, EndedTest, GoFacts, Process, RunningTest, Step, StepOutcome, TestOutcome,
+    DumpText, EndedTest, Fetched, GoFacts, Process, RunningTest, Step, StepOutcome, TestOutcome,
 };
 use crate::run::explain::explain;
 
@@ -36,6 +36,10 @@ fn evidence() -> Evidence {
         test: test.into(),
         outcome,
         took_ns: Some(250_000_000),
+        output: match outcome {
+            TestOutcome::Failed => "a_test.go:5: on build-7\n".into(),
+            _ => String::new(),
+        },
     };
     evidence.tests.ended = vec![
         ended("example.com/hang", "TestFine", TestOutcome::Passed),
@@ -78,6 +82,12 @@ fn evidence() -> Evidence {
         outcome: StepOutcome::Failed,
         detail: "denied".into(),
         ..Step::default()
+    }];
+    evidence.fetched = vec![Fetched {
+        pid: 7,
+        url: "http://127.0.0.1:6060/debug/flight".into(),
+        body: b"go 1.25 trace\0\xff s3cr3t-value".to_vec(),
+        ..Fetched::default()
     }];
     evidence.tail.text = "on build-7: Authorization: Bearer abc.def.ghi\ndone\n".into();
     evidence
@@ -130,9 +140,11 @@ fn a_hang_is_kept_and_read_back() {
         "dumps/0-hang.txt",
         "timeline.json",
         "output.txt",
+        "tests.txt",
         "proc/7.json",
         "cgroup/cpu/gohang-run-1/cpu.stat",
         "cgroup/1-memory.max",
+        "fetched/7-127.0.0.1_6060/debug/flight",
         "evidence.json",
     ] {
         assert!(names.contains(&name), "{name}: {names:?}");
@@ -185,6 +197,8 @@ fn what_is_redacted_is_nowhere_in_it() {
         }
     }
     assert!(bundle.manifest.as_ref().unwrap().redacted);
+    let lacking = String::from_utf8_lossy(bundle.member("verdict.json").unwrap());
+    assert!(lacking.contains("it is not redacted"), "{lacking}");
     let goroutines = String::from_utf8_lossy(bundle.member("goroutines.txt").unwrap());
     assert!(goroutines.contains("example.com/hang.wait"), "{goroutines}");
 }

@@ -30,6 +30,8 @@ const FLUSH: Duration = Duration::from_millis(1500);
 const SNAPSHOT: Duration = Duration::from_millis(1500);
 /// How long programs that serve their goroutines may take.
 const FETCH: Duration = Duration::from_secs(3);
+/// How much longer where more is wanted of them.
+const FETCH_MORE: Duration = Duration::from_secs(7);
 /// How long the kernel may take to end what was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -108,7 +110,11 @@ impl Ladder<'_> {
         verdict.evidence.extend(lift::told(&self.evidence.lift));
         take(&mut judged, self.keeper.judge(&self.evidence));
         if self.options.fetch {
-            self.step(StepName::Fetch, FETCH, Self::fetch)?;
+            let limit = match self.options.fetch_paths[..] {
+                [] => FETCH,
+                [..] => FETCH + FETCH_MORE,
+            };
+            self.step(StepName::Fetch, limit, Self::fetch)?;
         }
         if let Some(limit) = self.options.breaker.dump_time {
             let limit = limit + self.more_for_the_quota();
@@ -229,13 +235,19 @@ impl Ladder<'_> {
         if targets.is_empty() {
             return Ok((StepOutcome::Skipped, "no Go program listens".to_owned()));
         }
+        let asked = targets.len();
         let session = &mut *self.session;
-        let found = fetch::all(targets, limit, || session.step(Some(LOOK), &[]).map(drop))?;
+        let paths = &self.options.fetch_paths;
+        let found = fetch::all(targets, paths, limit, || {
+            session.step(Some(LOOK), &[]).map(drop)
+        })?;
         let served = found.dumps.len();
-        let asked = found.fetched.len();
+        let kept = found.fetched.iter().filter(|one| !one.body.is_empty());
+        let kept = kept.count();
         self.evidence.dumps.extend(found.dumps);
         self.evidence.fetched.extend(found.fetched);
-        let detail = format!("{served} of {asked} addresses serve goroutines");
+        let detail =
+            format!("{served} of {asked} addresses serve goroutines, {kept} other answers");
         Ok(match found.complete {
             true => (StepOutcome::Done, detail),
             false => (StepOutcome::TimedOut, detail),

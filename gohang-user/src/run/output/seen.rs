@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::golang::gotest::{self, Running, TestStream};
+use crate::golang::gotest::{self, Running, TestStream, Text};
 use crate::run::evidence::{EndedTest, RunningTest, Tail, TestOutcome, Tests, nanoseconds};
 
 /// Most bytes of a dump that are kept; ten thousand goroutines have some 5 MB.
@@ -107,12 +107,18 @@ impl Seen {
             ran_ns: nanoseconds(now.saturating_duration_since(running.since)),
             paused: running.paused,
         });
-        let running = running.collect();
+        let running: Vec<RunningTest> = running.collect();
         let state = self.lock();
         let books = [state.out.book(), state.err.book()];
+        let output = running.iter().map(|running| {
+            let mut books = books.iter();
+            let text = books.find_map(|book| book.printed(&running.package, &running.test));
+            text.map_or_else(String::new, Text::to_text)
+        });
         let ended = books.iter().flat_map(|book| book.ended());
         let last = books.iter().filter_map(|book| book.last_event()).max();
         Tests {
+            running_output: output.collect(),
             running,
             ended: ended.map(ended_test).collect(),
             ended_total: books.iter().map(|book| book.ended_total()).sum(),
@@ -168,6 +174,7 @@ fn ended_test(ended: &gotest::Ended) -> EndedTest {
             gotest::Result::Skip => TestOutcome::Skipped,
         },
         took_ns: ended.took.map(nanoseconds),
+        output: ended.printed.to_text(),
     }
 }
 
@@ -221,18 +228,20 @@ mod tests {
         }
         seen.take(
             Stream::Out,
-            b"=== RUN   TestA\n--- FAIL: TestA (1.50s)\n=== RUN   TestB\n",
+            b"=== RUN   TestA\nwhy\n--- FAIL: TestA (1.50s)\n=== RUN   TestB\nso far\n",
             now,
         );
         let tail = seen.tail();
         assert_eq!(tail.text.len(), TAIL);
-        assert!(tail.text.ends_with("TestB\n"));
+        assert!(tail.text.ends_with("TestB\nso far\n"));
         assert_eq!(tail.total_bytes, seen.total_bytes());
         assert_eq!(tail.left_out_bytes, tail.total_bytes - TAIL as u64);
         let tests = seen.tests(now + Duration::from_secs(2));
         assert_eq!(tests.running[0].test, "TestB");
         assert_eq!(tests.running[0].ran_ns, 2_000_000_000);
         assert_eq!(tests.ended[0].outcome, TestOutcome::Failed);
+        assert_eq!(tests.running_output, ["so far\n"]);
+        assert_eq!(tests.ended[0].output, "why\n");
         assert_eq!(tests.ended[0].took_ns, Some(1_500_000_000));
         assert_eq!((tests.ended_total, seen.test_events()), (1, 3));
     }

@@ -12,7 +12,7 @@ use crate::run::{Report, Settings, Test, skip};
 use crate::wrapped::{self, LIMIT, words};
 
 /// The package with the tests.
-const SOURCES: [(&str, &str); 2] = [
+pub(super) const SOURCES: [(&str, &str); 2] = [
     ("go.mod", include_str!("../../../workloads/hang/go.mod")),
     (
         "hang_test.go",
@@ -117,7 +117,7 @@ impl Package {
     }
 
     /// Runs `gohang run OPTIONS -- go test ARGUMENTS` with tests that hang in this way.
-    fn test(
+    pub fn test(
         &self,
         settings: &Settings,
         options: &[&str],

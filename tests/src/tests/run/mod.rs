@@ -3,7 +3,10 @@
 mod breaker;
 mod contract;
 mod evidence;
+mod fetch;
 mod go_test;
+mod in_time;
+mod junit;
 mod leftovers;
 mod limits;
 mod signals;
@@ -21,7 +24,10 @@ pub fn tests() -> Vec<Test> {
         breaker::tests(),
         evidence::tests(),
         go_test::tests(),
+        fetch::tests(),
         verdicts::tests(),
+        junit::tests(),
+        in_time::tests(),
     ]
     .into_iter()
     .flatten()

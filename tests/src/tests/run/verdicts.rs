@@ -4,7 +4,7 @@
 //! each, and what is not cured by lifting its quota.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -65,9 +65,13 @@ struct Case {
     environment: &'static [(&'static str, &'static str)],
     /// What lifting the limit shows; empty: whatever it does.
     lift: &'static str,
+    /// It was first run when the rules had been written.
+    held_out: bool,
 }
 
 const MEMORY: &[&str] = &["--memory-max", "64M"];
+/// They may seem to get on.
+const SOON: &[&str] = &["--timeout", "8s"];
 const MORE_MEMORY: &[&str] = &["--memory-max", "150M"];
 
 fn case(cause: &'static str, hang: Hang, options: &'static [&'static str]) -> Case {
@@ -77,6 +81,14 @@ fn case(cause: &'static str, hang: Hang, options: &'static [&'static str]) -> Ca
         options,
         environment: &[],
         lift: "",
+        held_out: false,
+    }
+}
+
+fn held_out(case: Case) -> Case {
+    Case {
+        held_out: true,
+        ..case
     }
 }
 
@@ -95,6 +107,11 @@ fn cases() -> Result<Vec<Case>> {
         lift: "no_progress",
         ..case("deadlock", Hang::Go("lock_order"), &["--cpu-quota", "5%"])
     };
+    // Each collection gives memory back, which is then new: that is work as far as it shows.
+    let collector = |cause, options, environment| Case {
+        environment,
+        ..case("memory_pressure", Hang::Go(cause), options)
+    };
     Ok(vec![
         quota("crunch", &["--cpu-quota", "5%"], "resumed"),
         quota("crunch", &["--cpu-quota", "20%"], "resumed"),
@@ -102,14 +119,21 @@ fn cases() -> Result<Vec<Case>> {
             environment: &[("GOMAXPROCS", "8")],
             ..quota("crunch_many", &["--cpu-quota", "10%"], "resumed")
         },
+        held_out(quota(
+            "crunch_many",
+            &["--cpu-quota", "15%", "--cpu-period", "20ms"],
+            "resumed",
+        )),
         unpreemptible("gc_waits"),
         unpreemptible("memstats_wait"),
         unpreemptible("gc_in_background"),
+        held_out(unpreemptible("profile_waits")),
         case("deadlock", Hang::Go("lock_twice"), &[]),
         case("deadlock", Hang::Go("channel"), &[]),
         lift_deadlock,
         case("deadlock", Hang::Go("channel_full"), &[]),
         case("deadlock", Hang::Go("cond"), &[]),
+        held_out(case("deadlock", Hang::Go("read_lock_twice"), &[])),
         case("busy_loop", Hang::Go("spin"), &[]),
         case("busy_loop", Hang::Go("livelock"), &[]),
         case("busy_loop", Hang::Go("spin_behind_lock"), &[]),
@@ -118,6 +142,14 @@ fn cases() -> Result<Vec<Case>> {
             Hang::Plain(words(&["sh", "-c", "while :; do :; done"])),
             &[],
         ),
+        held_out(case("busy_loop", Hang::Go("spin_on_flag"), &[])),
+        collector("collector", SOON, &[("GOMEMLIMIT", "40MiB")]),
+        collector("collector", SOON, &[("GOGC", "1")]),
+        held_out(collector(
+            "collector_of_maps",
+            &["--timeout", "8s", "--memory-max", "150M"],
+            &[("GOMEMLIMIT", "32MiB")],
+        )),
         case(
             "oom_killed",
             Hang::Shell("\"$@\"; while :; do sleep 1000; done", eat.clone()),
@@ -129,6 +161,11 @@ fn cases() -> Result<Vec<Case>> {
             MEMORY,
         ),
         case("oom_killed", Hang::Go("child_eats"), MORE_MEMORY),
+        held_out(case(
+            "oom_killed",
+            Hang::Shell("tail /dev/zero | wc -c; sleep 1000; true", Vec::new()),
+            MEMORY,
+        )),
         case("out_of_tasks", Hang::Plain(bomb), &["--tasks-max", "30"]),
         case(
             "out_of_tasks",
@@ -139,13 +176,23 @@ fn cases() -> Result<Vec<Case>> {
             &["--tasks-max", "20"],
         ),
         case("out_of_tasks", Hang::Go("children"), &["--tasks-max", "80"]),
+        held_out(case(
+            "out_of_tasks",
+            Hang::Shell(
+                "f() { f | f & }; f 2>/dev/null; sleep 1000; true",
+                Vec::new(),
+            ),
+            &["--tasks-max", "50"],
+        )),
         case("network", Hang::Modules, &[]),
         case("network", Hang::Go("dial"), &[]),
         case("network", Hang::Go("get"), &[]),
         case("network", Hang::Go("handshake"), &[]),
+        held_out(case("network", Hang::Go("datagram"), &[])),
         case("port", Hang::Go("accept"), &[]),
         case("port", Hang::Go("serve"), &[]),
         case("port", Hang::Go("port_taken"), &[]),
+        held_out(case("port", Hang::Go("accept_local"), &[])),
         case("pipe_held", Hang::Go("pipe"), &[]),
         case(
             "pipe_held",
@@ -157,9 +204,18 @@ fn cases() -> Result<Vec<Case>> {
             Hang::Shell("x=$(sh -c 'sleep 1000 &'); echo $x", Vec::new()),
             &[],
         ),
+        held_out(case(
+            "pipe_held",
+            Hang::Shell(
+                "(sleep 1000 & exit 1) | while read x; do echo $x; done",
+                Vec::new(),
+            ),
+            &[],
+        )),
         case("input", Hang::Plain(words(&["cat"])), &[]),
         case("input", Hang::Shell("read x; echo $x", Vec::new()), &[]),
         case("input", Hang::Binary("input"), &[]),
+        held_out(case("input", Hang::Binary("child_reads"), &[])),
     ])
 }
 
@@ -176,12 +232,22 @@ impl Case {
                 .join(" "),
             Hang::Modules => "go get, a proxy that does not answer".to_owned(),
         };
-        format!("{}: {what} {}", self.cause, self.options.join(" "))
+        let variables = self.environment.iter();
+        let variables = variables.map(|(name, value)| format!("{name}={value} "));
+        format!(
+            "{}: {}{what} {}{}",
+            self.cause,
+            variables.collect::<String>(),
+            self.options.join(" "),
+            if self.held_out { " (held out)" } else { "" }
+        )
     }
 
     /// Runs it, and gives the verdict out of the bundle.
     fn judge(&self, settings: &Settings, package: &Package, binary: &str) -> Result<Value> {
         let silent = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+        // Datagrams are taken there as well: else they would be refused.
+        let taken = UdpSocket::bind(silent.local_addr()?).context("cannot take datagrams")?;
         let address = silent.local_addr()?.to_string();
         let go = package.root.join("bin/go");
         let go = go.to_str().context("not UTF-8")?;
@@ -226,7 +292,7 @@ impl Case {
         let (input, nobody) = std::io::pipe()?;
         let end = Gohang::spawn_with(&mut run, input.into())?.wait(LIMIT)?;
         drop(nobody);
-        drop(silent);
+        drop((silent, taken));
         wrapped::nothing_left()?;
         let code = end.status.code();
         ensure!(
