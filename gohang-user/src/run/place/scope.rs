@@ -9,7 +9,7 @@ use zbus::Variant;
 use super::systemd::{Manager, ManagerError, Property};
 use super::{LABEL, Place, PlaceError, Wanted, choose_directly, refuse_or_tell, verify};
 use crate::cgroup::{
-    CgroupLayout, Hierarchy, Membership, OwnError, Owner, Version, Weight, kill_group,
+    CgroupLayout, Hierarchy, Membership, OwnError, Owner, Version, Weight, kill_group, mark,
     processes_below,
 };
 use crate::process::ProcRoot;
@@ -94,6 +94,7 @@ impl Scope {
             if let Some(dir) = inside
                 && manager.state(&unit)? == "active"
             {
+                self.mark(pid, &unit);
                 return Ok(Made { manager, unit, dir });
             }
             if Instant::now() >= end {
@@ -114,6 +115,24 @@ impl Scope {
             .find(|h| h.name.as_deref() == Some("systemd"));
         let hierarchies = self.layout.v2().into_iter().chain(named);
         Ok(dirs_of(unit, hierarchies, &membership).next())
+    }
+
+    /// Marks the unit's groups, whose name may be anything: a gohang that the command runs is
+    /// to stay within them.
+    fn mark(&self, pid: u32, unit: &str) {
+        let membership = match Membership::read(&self.proc, pid) {
+            Ok(membership) => membership,
+            Err(error) => {
+                log::info!("the scope's groups are not marked: {error}");
+                return;
+            }
+        };
+        let all = self.layout.v1().iter().chain(self.layout.v2());
+        for dir in dirs_of(unit, all, &membership) {
+            if let Err(error) = mark(&dir) {
+                log::info!("{} is not marked: {error}", dir.display());
+            }
+        }
     }
 }
 
