@@ -35,6 +35,7 @@ mod shape;
 mod stage;
 mod stream;
 mod sys;
+mod systemd;
 mod target;
 mod terminal;
 mod tests;

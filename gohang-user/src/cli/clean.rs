@@ -22,8 +22,8 @@ pub(super) fn run() -> Result<Exit, Failure> {
     let layout = CgroupLayout::read(&proc).map_err(Failure::unable)?;
     let mut text = String::new();
     let scopes = clear_scopes(&proc);
-    for line in &scopes {
-        text.push_str(&crate::escape_line(line));
+    for left in &scopes {
+        text.push_str(&crate::escape_line(&left.line));
         text.push('\n');
     }
     let found = clear_everywhere(&layout, &proc, TIMEOUT).map_err(Failure::unable)?;
@@ -35,6 +35,7 @@ pub(super) fn run() -> Result<Exit, Failure> {
         text.push_str("nothing was left behind\n");
     }
     pipe::print(text.as_bytes()).context("cannot write to stdout")?;
-    let all_gone = found.iter().all(|left| left.kept.is_none());
+    let all_gone =
+        scopes.iter().all(|left| left.gone) && found.iter().all(|left| left.kept.is_none());
     Ok(if all_gone { Exit::Ok } else { Exit::Failed })
 }

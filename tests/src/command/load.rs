@@ -23,6 +23,21 @@ pub fn spin(o: &Options) -> Result<()> {
     ))
 }
 
+/// Prints a line for every `cpu_ms=` of CPU time that it gets, without end.
+///
+/// # Errors
+/// On bad options.
+pub fn steps(o: &Options) -> Result<()> {
+    let step = o.need::<u64>("cpu_ms")? * 1_000_000;
+    for number in 1.. {
+        while sys::thread_cpu_ns() < number * step {
+            std::hint::spin_loop();
+        }
+        say(&format!("step {number}"))?;
+    }
+    Ok(())
+}
+
 /// Takes and touches `mib=` of memory, and holds it for `ms=`.
 ///
 /// # Errors

@@ -28,6 +28,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "line" => line(),
         "print" => print(&o),
         "spin" => load::spin(&o),
+        "steps" => load::steps(&o),
         "eat" => load::eat(&o),
         "daemon" => load::daemon(&o),
         "bomb" => load::bomb(&o),

@@ -29,6 +29,7 @@ mod run;
 mod selection;
 mod shape;
 mod storm;
+mod systemd;
 mod throttle;
 
 use crate::run::Test;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Test> {
         doctor::tests(),
         boots::tests(),
         run::tests(),
+        systemd::tests(),
         selection::tests(),
         alerts::tests(),
         diagnosis::tests(),

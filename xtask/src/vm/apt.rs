@@ -85,6 +85,21 @@ impl Apt {
         Ok(additions(&output(command.args(packages))?))
     }
 
+    /// What a machine without any package would get with `packages`, as `NAME=VERSION`.
+    ///
+    /// # Errors
+    /// When they cannot be installed together.
+    pub fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let status = self.folder.join("no-packages");
+        fs::write(&status, "").with_context(|| format!("could not write {}", status.display()))?;
+        let mut command = self.command("apt-get");
+        command
+            .arg("-o")
+            .arg(format!("Dir::State::status={}", status.display()))
+            .args(["install", "--simulate", "--no-install-recommends"]);
+        Ok(additions(&output(command.args(packages))?))
+    }
+
     /// Downloads packages (`NAME` or `NAME=VERSION`) and unpacks them below `into`.
     ///
     /// # Errors

@@ -12,7 +12,11 @@ mod kind {
     pub const REGULAR: u32 = 0o100_000;
     pub const SYMLINK: u32 = 0o120_000;
     pub const CHARACTER: u32 = 0o020_000;
+    pub const MASK: u32 = 0o170_000;
 }
+
+/// Folders that are links to those of the same name below `/usr` on Debian (file-hierarchy(7)).
+const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 /// One entry: `st_mode`, device number, content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,40 @@ impl Archive {
             self.folder(above);
         }
         self.add(path, kind::DIRECTORY | 0o755, (0, 0), Vec::new());
+    }
+
+    /// Whether there is such an entry.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path.trim_matches('/'))
+    }
+
+    /// Moves what lies in `/bin`, `/sbin` and the like below `/usr`, where Debian has it, and
+    /// puts links in their places. Of two entries with one path then, a file goes before a
+    /// link, which would lead to itself.
+    pub fn merge_usr(&mut self) {
+        let is_link = |entry: &Entry| entry.mode & kind::MASK == kind::SYMLINK;
+        for folder in MERGED {
+            if self.0.get(folder).is_some_and(is_link) {
+                self.0.remove(folder);
+            }
+        }
+        let apart = |path: &String| MERGED.contains(&path.split('/').next().unwrap_or_default());
+        let (moved, kept) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|(path, _)| apart(path));
+        self.0 = kept;
+        for (path, entry) in BTreeMap::into_iter(moved) {
+            let path = format!("usr/{path}");
+            if self.0.get(&path).is_none_or(is_link) {
+                self.put(&path, entry);
+            }
+        }
+        for folder in MERGED {
+            let target = format!("usr/{folder}");
+            if self.0.contains_key(&target) {
+                self.symlink(folder, &target);
+            }
+        }
     }
 
     /// Adds a file with these permission bits.
@@ -67,15 +105,18 @@ impl Archive {
     }
 
     fn add(&mut self, path: &str, mode: u32, device: (u32, u32), content: Vec<u8>) {
-        let path = path.trim_matches('/');
-        if let Some((above, _)) = path.rsplit_once('/') {
-            self.folder(above);
-        }
         let entry = Entry {
             mode,
             device,
             content,
         };
+        self.put(path.trim_matches('/'), entry);
+    }
+
+    fn put(&mut self, path: &str, entry: Entry) {
+        if let Some((above, _)) = path.rsplit_once('/') {
+            self.folder(above);
+        }
         self.0.insert(path.to_owned(), entry);
     }
 
@@ -148,6 +189,25 @@ mod tests {
         archive.symlink("bin/sh", "busybox");
         let paths: Vec<&String> = archive.0.keys().collect();
         assert_eq!(paths, ["bin", "bin/sh", "usr", "usr/lib", "usr/lib/x"]);
+    }
+
+    #[test]
+    fn what_is_beside_usr_is_moved_there() {
+        let mut archive = Archive::default();
+        archive.file("bin/a", 0o755, b"a".to_vec());
+        archive.symlink("usr/bin/a", "/bin/a");
+        archive.file("usr/bin/b", 0o755, b"b".to_vec());
+        archive.symlink("bin/b", "/usr/bin/b");
+        archive.symlink("sbin", "usr/sbin");
+        archive.file("binary", 0o644, Vec::new());
+        archive.merge_usr();
+        let paths: Vec<&String> = archive.0.keys().collect();
+        let want = ["bin", "binary", "usr", "usr/bin", "usr/bin/a", "usr/bin/b"];
+        assert_eq!(paths, want);
+        assert_eq!(archive.0["bin"].content, b"usr/bin");
+        assert_eq!(archive.0["usr/bin/a"].content, b"a");
+        assert_eq!(archive.0["usr/bin/b"].content, b"b");
+        assert!(archive.has("/usr/bin/a") && !archive.has("bin/a"));
     }
 
     #[test]

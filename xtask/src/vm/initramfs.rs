@@ -8,11 +8,16 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
+use super::systemd;
 use crate::process::{output, run};
 use crate::verifier::{self, Wanted};
 
 /// What runs as the first process.
 const INIT: &str = include_str!("init.sh");
+
+/// What a machine is there for, once its file systems are mounted, and where it lies.
+const COURSE: &str = include_str!("course.sh");
+pub const COURSE_PLACE: &str = "/course";
 
 /// Where the programs lie in the machine.
 const GOHANG: &str = "/gohang";
@@ -25,6 +30,8 @@ const PRELOAD: &str = "/verifier-log.so";
 pub struct Content<'a> {
     /// A static busybox.
     pub busybox: &'a Path,
+    /// Debian's files, where its systemd is to be the first process.
+    pub debian: Option<&'a Path>,
     /// The program under test.
     pub gohang: &'a Path,
     /// The privileged suite, where tests are to run.
@@ -53,6 +60,7 @@ pub struct Suite<'a> {
 pub fn build(content: &Content) -> Result<Vec<u8>> {
     let Content {
         busybox,
+        debian,
         gohang,
         suite,
         preload,
@@ -62,16 +70,29 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
         archive.folder(folder);
     }
     archive.character_device("dev/console", 5, 1);
-    archive.file("init", 0o755, INIT.into());
-    archive.file(
-        "etc/passwd",
-        0o644,
-        b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
-    );
+    archive.file(COURSE_PLACE, 0o755, COURSE.into());
+    match debian {
+        Some(root) => systemd::add(&mut archive, root)?,
+        None => {
+            archive.file("init", 0o755, INIT.into());
+            archive.file(
+                "etc/passwd",
+                0o644,
+                b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
+            );
+        }
+    }
     archive.program("bin/busybox", busybox)?;
     let applets = output(Command::new(busybox).arg("--list"))?;
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
-        archive.symlink(&format!("bin/{applet}"), "busybox");
+        // Debian's own programs go before those.
+        let places = ["bin", "sbin", "usr/bin", "usr/sbin"];
+        if !places
+            .iter()
+            .any(|place| archive.has(&format!("{place}/{applet}")))
+        {
+            archive.symlink(&format!("bin/{applet}"), "busybox");
+        }
     }
     add_program(&mut archive, GOHANG, &stripped(gohang)?)?;
     let mut command = String::from("status=0\n");
@@ -96,6 +117,9 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
     }
     command.push_str("exit $status\n");
     archive.file("command", 0o644, command.into());
+    if debian.is_some() {
+        archive.merge_usr();
+    }
     archive.bytes()
 }
 

@@ -12,8 +12,9 @@ use super::fleet;
 use super::initramfs::{self, Content, Suite};
 use super::kernels::{self, Image};
 use super::machine::{self, Results};
-use super::setup::Setup;
+use super::setup::{Init, Setup};
 use super::sources::Sources;
+use super::systemd;
 use super::tools::Tools;
 use crate::verifier::Wanted;
 use crate::workspace::Workspace;
@@ -76,6 +77,7 @@ pub struct Programs {
 #[derive(Debug)]
 pub struct Matrix {
     folder: PathBuf,
+    sources: Sources,
     tools: Tools,
     images: Vec<Image>,
 }
@@ -105,12 +107,13 @@ impl Matrix {
             .collect::<Result<Vec<Image>>>()?;
         Ok(Self {
             folder,
+            sources,
             tools,
             images,
         })
     }
 
-    /// A machine of each kernel, or of the oldest and the newest only, in this setup.
+    /// A machine of each kernel that this setup is for, in the short form or the long one.
     ///
     /// # Errors
     /// Their file system cannot be made.
@@ -119,7 +122,7 @@ impl Matrix {
         setup: &'static Setup,
         work: &Work,
         programs: &Programs,
-        only_ends: bool,
+        short: bool,
     ) -> Result<Vec<Job<'_>>> {
         let initramfs = self.folder.join(format!("initramfs-{}", setup.name));
         let suite = Suite {
@@ -128,7 +131,12 @@ impl Matrix {
             tests: &work.tests,
             injections: work.full.then_some(FULL_INJECTIONS),
         };
+        let debian = match setup.init {
+            Init::Script => None,
+            Init::Systemd => Some(systemd::provide(&self.folder, &self.sources)?),
+        };
         let archive = initramfs::build(&Content {
+            debian: debian.as_deref(),
             busybox: &self.tools.busybox,
             gohang: &programs.gohang,
             suite: (!work.tests.is_empty()).then_some(suite),
@@ -136,9 +144,9 @@ impl Matrix {
         })?;
         fs::write(&initramfs, archive)
             .with_context(|| format!("could not write {}", initramfs.display()))?;
-        let last = self.images.len().saturating_sub(1);
+        let number = self.images.len();
         let images = self.images.iter().enumerate();
-        let images = images.filter(|(at, _)| !only_ends || *at == 0 || *at == last);
+        let images = images.filter(|(at, _)| setup.kernels.has(*at, number, short));
         let jobs = images.map(|(_, image)| Job {
             image,
             setup,

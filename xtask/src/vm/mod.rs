@@ -12,6 +12,7 @@ pub mod matrix;
 mod selection;
 pub mod setup;
 mod sources;
+mod systemd;
 mod tools;
 
 use std::collections::BTreeSet;
@@ -156,8 +157,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
                 .then_some(wanted_forms),
         };
         if !work.is_empty() {
-            let only_ends = setup.only_ends && !options.full && options.tests.is_empty();
-            jobs.extend(matrix.jobs(setup, &work, &programs, only_ends)?);
+            let short = !options.full && options.tests.is_empty();
+            jobs.extend(matrix.jobs(setup, &work, &programs, short)?);
         }
     }
     let begin = Instant::now();

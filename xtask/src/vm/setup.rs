@@ -39,6 +39,39 @@ impl Processors {
     }
 }
 
+/// What runs as a machine's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// A script that mounts and runs the tests.
+    Script,
+    /// Debian's systemd, which runs the tests as a service.
+    Systemd,
+}
+
+/// Which kernels are booted so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// All that were asked for.
+    All,
+    /// In the short form the oldest and the newest of them: what is tested is looked at
+    /// before anything that differs between kernels.
+    Ends,
+    /// The newest of them: what is tested is not the kernel.
+    Newest,
+}
+
+impl Chosen {
+    /// Whether the kernel at `at` among `number` is booted; `short` is the short form.
+    pub fn has(self, at: usize, number: usize, short: bool) -> bool {
+        let is_last = at + 1 == number;
+        match self {
+            Self::All => true,
+            Self::Ends => !short || at == 0 || is_last,
+            Self::Newest => is_last,
+        }
+    }
+}
+
 /// A way to boot a kernel.
 #[derive(Debug)]
 pub struct Setup {
@@ -47,20 +80,20 @@ pub struct Setup {
     pub processors: Processors,
     /// Appended to the kernel's command line.
     pub arguments: &'static str,
-    /// In the short form only the oldest and the newest kernel are booted so: it is looked
-    /// at before anything that differs between them.
-    pub only_ends: bool,
+    pub init: Init,
+    pub kernels: Chosen,
     /// What the names of the tests begin with that want it; the longest decides.
     tests: &'static [&'static str],
 }
 
 /// All of them.
-pub const SETUPS: [Setup; 4] = [
+pub const SETUPS: [Setup; 5] = [
     Setup {
         name: "two-cpus",
         processors: Processors::Two,
         arguments: "",
-        only_ends: false,
+        init: Init::Script,
+        kernels: Chosen::All,
         tests: &[
             "reference::",
             "agreement::",
@@ -75,21 +108,33 @@ pub const SETUPS: [Setup; 4] = [
         name: "lockdown",
         processors: Processors::Counted,
         arguments: "lockdown=confidentiality",
-        only_ends: true,
+        init: Init::Script,
+        kernels: Chosen::Ends,
         tests: &["input::lockdown"],
     },
     Setup {
         name: "no-cpu-controller",
         processors: Processors::Counted,
         arguments: "cgroup_disable=cpu",
-        only_ends: true,
+        init: Init::Script,
+        kernels: Chosen::Ends,
         tests: &["input::no_cpu_controller"],
+    },
+    Setup {
+        name: "systemd",
+        processors: Processors::Counted,
+        // Whatever else is started is what this service needs.
+        arguments: "systemd.unit=course.service",
+        init: Init::Systemd,
+        kernels: Chosen::Newest,
+        tests: &["systemd::"],
     },
     Setup {
         name: "counted",
         processors: Processors::Counted,
         arguments: "",
-        only_ends: false,
+        init: Init::Script,
+        kernels: Chosen::All,
         // Go programs share one processor as they would under a quota.
         tests: &["", "agreement::go"],
     },
@@ -130,6 +175,20 @@ mod tests {
         assert_eq!(Setup::of("causes::confusion").name, "two-cpus");
         assert_eq!(Setup::of("throttle::stall").name, "counted");
         assert_eq!(Setup::of("input::lockdown").name, "lockdown");
+        assert_eq!(Setup::of("systemd::scope").name, "systemd");
         assert_eq!(Setup::of("").name, "counted");
+    }
+
+    #[test]
+    fn some_kernels_stand_for_all() {
+        let of = |chosen: Chosen, number, short| -> Vec<usize> {
+            let all = 0..number;
+            all.filter(|at| chosen.has(*at, number, short)).collect()
+        };
+        assert_eq!(of(Chosen::All, 3, true), [0, 1, 2]);
+        assert_eq!(of(Chosen::Ends, 3, true), [0, 2]);
+        assert_eq!(of(Chosen::Ends, 3, false), [0, 1, 2]);
+        assert_eq!(of(Chosen::Newest, 3, false), [2]);
+        assert_eq!(of(Chosen::Ends, 1, true), [0]);
     }
 }

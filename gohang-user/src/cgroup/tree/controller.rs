@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::error::read_optional;
+use super::super::mark::is_marked;
 use super::super::owner::Owner;
 
 /// A controller of control groups.
@@ -48,10 +49,11 @@ const UNLIMITED: [(&str, &str); 5] = [
 const V1_MEMORY_UNLIMITED: u64 = 1 << 62;
 
 /// Whether a limit of the group in `dir` holds for what is inside, or it is a group that
-/// gohang made for another run: what is started within stays within.
+/// gohang made, or had made, for another run: what is started within stays within.
 pub(super) fn binds(dir: &Path) -> bool {
     let name = dir.file_name().and_then(|name| name.to_str());
-    if name.and_then(Owner::of_name).is_some() {
+    let name = name.map(|name| name.strip_suffix(".scope").unwrap_or(name));
+    if name.and_then(Owner::of_name).is_some() || is_marked(dir) {
         return true;
     }
     // A file that cannot be read limits nobody that we know of.
@@ -116,6 +118,7 @@ mod tests {
     #[test]
     fn a_group_of_another_run_binds() {
         assert!(binds(Path::new("/nonexistent/gohang-run-1-2-3")));
+        assert!(binds(Path::new("/nonexistent/gohang-run-1-2-3.scope")));
         assert!(!binds(Path::new("/nonexistent/gohang-dev")));
     }
 }

@@ -15,7 +15,7 @@ use crate::process::{ProcError, ProcRoot, signal_members};
 use bare::Bare;
 use groups::Groups;
 use scope::Scope;
-pub use scope::clear as clear_scopes;
+pub use scope::{LeftScope, clear as clear_scopes};
 pub(crate) use systemd::Manager;
 pub use systemd::ManagerError;
 

@@ -1,7 +1,7 @@
 //! A transient scope of systemd, so that `systemctl status` shows the run, and nobody else
 //! has a say in its groups.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use zbus::Variant;
@@ -9,7 +9,8 @@ use zbus::Variant;
 use super::systemd::{Manager, ManagerError, Property};
 use super::{LABEL, Place, PlaceError, Wanted, choose_directly, refuse_or_tell, verify};
 use crate::cgroup::{
-    CgroupLayout, Hierarchy, Membership, OwnError, Owner, Weight, kill_group, processes_below,
+    CgroupLayout, Hierarchy, Membership, OwnError, Owner, Version, Weight, kill_group, mark,
+    processes_below,
 };
 use crate::process::ProcRoot;
 use crate::run::evidence::PlaceKind;
@@ -18,7 +19,11 @@ use crate::run::say::say;
 
 /// How long the manager may take to make a scope.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what a killed gohang left may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long the manager may take to forget a unit that has ended.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a quota of no limit is.
 const INFINITY: u64 = u64::MAX;
 
@@ -66,8 +71,8 @@ impl Scope {
     /// Makes it around process `pid`.
     fn make(&self, pid: u32) -> Result<Made, PlaceError> {
         let manager = Manager::connect()?;
-        for line in end_leftovers(&manager, self.owner, &self.proc) {
-            say(&line);
+        for left in end_leftovers(&manager, self.owner, &self.proc) {
+            say(&left.line);
         }
         let name = self.owner.name(LABEL);
         let unit = match &self.wanted.unit {
@@ -89,6 +94,7 @@ impl Scope {
             if let Some(dir) = inside
                 && manager.state(&unit)? == "active"
             {
+                self.mark(pid, &unit);
                 return Ok(Made { manager, unit, dir });
             }
             if Instant::now() >= end {
@@ -107,21 +113,44 @@ impl Scope {
             .v1()
             .iter()
             .find(|h| h.name.as_deref() == Some("systemd"));
-        let hierarchies: [Option<(&Hierarchy, &Path)>; 2] = [
-            self.layout
-                .v2()
-                .zip(membership.v2())
-                .map(|(h, m)| (h, m.path.as_path())),
-            named
-                .zip(membership.v1("name=systemd"))
-                .map(|(h, m)| (h, m.path.as_path())),
-        ];
-        let found = hierarchies
-            .into_iter()
-            .flatten()
-            .find(|(_, path)| path.ends_with(unit));
-        Ok(found.and_then(|(hierarchy, path)| hierarchy.dir_of(path)))
+        let hierarchies = self.layout.v2().into_iter().chain(named);
+        Ok(dirs_of(unit, hierarchies, &membership).next())
     }
+
+    /// Marks the unit's groups, whose name may be anything: a gohang that the command runs is
+    /// to stay within them.
+    fn mark(&self, pid: u32, unit: &str) {
+        let membership = match Membership::read(&self.proc, pid) {
+            Ok(membership) => membership,
+            Err(error) => {
+                log::info!("the scope's groups are not marked: {error}");
+                return;
+            }
+        };
+        let all = self.layout.v1().iter().chain(self.layout.v2());
+        for dir in dirs_of(unit, all, &membership) {
+            if let Err(error) = mark(&dir) {
+                log::info!("{} is not marked: {error}", dir.display());
+            }
+        }
+    }
+}
+
+/// The directories of a unit's groups in those of `hierarchies` where `membership` is in one.
+fn dirs_of<'a>(
+    unit: &'a str,
+    hierarchies: impl Iterator<Item = &'a Hierarchy>,
+    membership: &'a Membership,
+) -> impl Iterator<Item = PathBuf> {
+    hierarchies.filter_map(move |hierarchy| {
+        let member = match (hierarchy.version, hierarchy.name.as_deref()) {
+            (Version::V2, _) => membership.v2(),
+            (Version::V1, Some(name)) => membership.v1(&format!("name={name}")),
+            (Version::V1, None) => membership.v1(hierarchy.controllers.first()?),
+        };
+        let path = member?.path.as_path();
+        hierarchy.dir_of(path).filter(|_| path.ends_with(unit))
+    })
 }
 
 /// The properties of the scope.
@@ -193,14 +222,23 @@ fn mask(list: &str) -> Vec<u8> {
     mask
 }
 
-/// Stops what gohangs that were killed have left, whatever its name: the description tells
-/// whose it is. What was stopped, or could not be, in a line each.
-fn end_leftovers(manager: &Manager, me: Owner, proc: &ProcRoot) -> Vec<String> {
+/// A scope that a gohang left that was killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftScope {
+    /// What there is to say of it.
+    pub line: String,
+    /// Whether it is gone now.
+    pub gone: bool,
+}
+
+/// Ends what gohangs that were killed have left, whatever its name: the description tells
+/// whose it is.
+fn end_leftovers(manager: &Manager, me: Owner, proc: &ProcRoot) -> Vec<LeftScope> {
     let units = manager.scopes().unwrap_or_else(|error| {
         log::info!("cannot look for scopes of earlier runs: {error}");
         Vec::new()
     });
-    let mut lines = Vec::new();
+    let mut found = Vec::new();
     for unit in units {
         let owner = unit.description.split(' ').next().and_then(Owner::of_name);
         let Some(owner) = owner.filter(|owner| owner.lives(me, proc) == Some(false)) else {
@@ -210,17 +248,47 @@ fn end_leftovers(manager: &Manager, me: Owner, proc: &ProcRoot) -> Vec<String> {
             "a gohang that was killed (pid {}) left the scope {}",
             owner.pid, unit.name
         );
-        lines.push(match manager.stop(&unit.name) {
-            Ok(()) => format!("{whose}: gone now"),
-            Err(error) => format!("{whose}, and it cannot be stopped: {error}"),
+        let ended = end_unit(manager, &unit.name);
+        found.push(LeftScope {
+            gone: matches!(ended, Ok(true)),
+            line: match ended {
+                Ok(true) => format!("{whose}: gone now"),
+                Ok(false) => format!("{whose}, and it does not end within {END_TIMEOUT:?}"),
+                Err(error) => format!("{whose}, and it cannot be stopped: {error}"),
+            },
         });
     }
-    lines
+    found
 }
 
-/// Stops what gohangs that were killed have left in scopes; a line for each.
+/// Ends all that is in a unit and waits until the unit is gone, so that its name is free;
+/// whether it is. By itself the manager would wait for what does not heed SIGTERM
+/// (`TimeoutStopSec`, 90 s by default).
+fn end_unit(manager: &Manager, unit: &str) -> Result<bool, ManagerError> {
+    let end = Instant::now() + END_TIMEOUT;
+    if let Err(error) = manager.stop(unit) {
+        return if manager.has(unit)? {
+            Err(error)
+        } else {
+            Ok(true)
+        };
+    }
+    while manager.has(unit)? {
+        // Refused once it is empty, and it may go between any two calls.
+        if let Err(error) = manager.kill(unit) {
+            log::debug!("{unit}: {error}");
+        }
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(true)
+}
+
+/// Ends what gohangs that were killed have left in scopes.
 #[must_use]
-pub fn clear(proc: &ProcRoot) -> Vec<String> {
+pub fn clear(proc: &ProcRoot) -> Vec<LeftScope> {
     if !Manager::may_be_there() {
         return Vec::new();
     }
@@ -238,6 +306,20 @@ pub fn clear(proc: &ProcRoot) -> Vec<String> {
 }
 
 impl Made {
+    /// Waits until the manager has forgotten the unit as well: its name is free then.
+    fn wait_until_forgotten(&self) {
+        let end = Instant::now() + FORGET_TIMEOUT;
+        loop {
+            match self.manager.has(&self.unit) {
+                Ok(true) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Ok(false) => return,
+                // It is empty, and the manager's alone.
+                Ok(true) => return log::info!("systemd keeps the unit {}", self.unit),
+                Err(error) => return log::info!("{}: {error}", self.unit),
+            }
+        }
+    }
+
     /// Whether the manager has let the group go, which it does once it is empty.
     fn is_gone_within(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
@@ -325,14 +407,14 @@ impl Place for Scope {
         match &mut self.state {
             State::Wanted => Ok(()),
             State::Made(made) => {
-                if made.is_gone_within(timeout / 2) {
-                    return Ok(());
+                if !made.is_gone_within(timeout / 2) {
+                    made.manager.stop(&made.unit)?;
+                    if !made.is_gone_within(timeout / 2) {
+                        return Err(PlaceError::StillBusy(processes_below(&made.dir)?));
+                    }
                 }
-                made.manager.stop(&made.unit)?;
-                if made.is_gone_within(timeout / 2) {
-                    return Ok(());
-                }
-                Err(PlaceError::StillBusy(processes_below(&made.dir)?))
+                made.wait_until_forgotten();
+                Ok(())
             }
             State::Direct(place) => place.close(timeout),
         }

@@ -10,6 +10,8 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+/// What the manager answers about a unit that there is not (bus-common-errors.h, systemd 252).
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// Exists where systemd is the first process (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 /// The machine's bus.
@@ -133,6 +135,25 @@ impl Manager {
     pub fn stop(&self, name: &str) -> Result<(), ManagerError> {
         self.call("StopUnit", &(name, "replace"))?;
         Ok(())
+    }
+
+    /// Sends SIGKILL to every process of a unit.
+    pub fn kill(&self, name: &str) -> Result<(), ManagerError> {
+        self.call("KillUnit", &(name, "all", libc::SIGKILL))?;
+        Ok(())
+    }
+
+    /// Whether there is a unit of this name.
+    pub fn has(&self, name: &str) -> Result<bool, ManagerError> {
+        match self.call("GetUnit", &name) {
+            Ok(_) => Ok(true),
+            Err(ManagerError::Bus(zbus::Error::MethodError(error, ..)))
+                if error.as_str() == NO_SUCH_UNIT =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A unit's active state: `active`, `inactive`, `failed` ...

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::run::{Settings, Test};
-use program::Program;
+use program::{LINES, NEWEST, Program};
 
 /// The tests of this folder.
 pub fn tests() -> Vec<Test> {
@@ -28,4 +28,13 @@ pub fn programs(settings: &Settings) -> Result<Vec<PathBuf>> {
     let all = program::forms();
     all.map(|(version, line)| Ok(Program::of(settings, version, line)?.path().to_owned()))
         .collect()
+}
+
+/// The program of the newest version.
+///
+/// # Errors
+/// Skips the test without that tool chain; fails when the build does.
+pub(super) fn newest_program(settings: &Settings) -> Result<PathBuf> {
+    let line = LINES[LINES.len() - 1];
+    Ok(Program::of(settings, NEWEST, line)?.path().to_owned())
 }
