@@ -17,13 +17,19 @@ use super::{Hook, HookState, Probe, ProbeError};
 use crate::event::ProcessId;
 use crate::golang::{FileKey, Point, ProbePoints};
 
-/// Hits a second of one probe point in one process past which the point is taken off that
-/// program: at about two microseconds each they would cost a hundredth of a CPU. Where a trap
-/// costs much more, as in some virtual machines (25 us have been measured), a program that
-/// does nothing else gets no further than a few times this.
+/// Hits of one probe point in one process within a second past which the point is taken off
+/// that program. One costs about a microsecond where the kernel emulates the probed
+/// instruction, as behind a stack check (`golang::points`), two where it steps through it, and
+/// there 27 in virtual machines that hand that trap to their host (all measured:
+/// `cargo xtask bench chain-cost`).
 const MAX_RATE: u64 = 5_000;
-/// How often rates are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Over what rates are taken.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// How often hits are looked at, a hundred processes at a time: a point that a loop calls is
+/// to be gone before it has cost much.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Processes whose hits are read so often; of more, less often.
+const LOOKED_AT: usize = 100;
 /// How long a program that nobody runs stays probed: what is started over and over again
 /// is not probed anew each time, and who unmounts its file system is not kept waiting.
 const LINGER: Duration = Duration::from_secs(1);
@@ -94,7 +100,9 @@ pub(super) struct GoProbes {
     /// Points that were taken off, with why.
     detached: BTreeMap<Point, String>,
     ever: BTreeSet<Point>,
+    /// Hits at the begin of the window that rates are taken over.
     hits: HashMap<u32, Hits>,
+    window: Instant,
     looked: Instant,
     releaser: Releaser,
 }
@@ -110,6 +118,7 @@ impl GoProbes {
             detached: BTreeMap::new(),
             ever: BTreeSet::new(),
             hits: HashMap::new(),
+            window: Instant::now(),
             looked: Instant::now(),
             releaser: Releaser::default(),
         }
@@ -362,19 +371,21 @@ impl Probe {
     }
 
     /// Takes points off programs that call them too often, and all of them off programs
-    /// that nobody runs any more, once a second.
+    /// that nobody runs any more; now and then, whenever it is called.
     ///
     /// # Errors
     /// A map cannot be read, or a probe not be taken off.
     pub fn look_at_rates(&mut self) -> Result<(), ProbeError> {
-        let since = self.go.looked.elapsed();
-        if !self.go.loaded || since < LOOK_EVERY {
+        let times = 1 + self.go.of_pid.len() / LOOKED_AT;
+        let every = LOOK_EVERY * u32::try_from(times).unwrap_or(u32::MAX);
+        if !self.go.loaded || self.go.looked.elapsed() < every.min(RATE_WINDOW) {
             return Ok(());
         }
         self.go.looked = Instant::now();
         self.release_idle(LINGER)?;
         let hits = self.read_go_hits()?;
-        let limit = MAX_RATE as f64 * since.as_secs_f64();
+        let since = self.go.window.elapsed();
+        let limit = MAX_RATE as f64 * since.max(RATE_WINDOW).as_secs_f64();
         let mut taken_off = Vec::new();
         for (pid, counts) in &hits {
             let before = self.go.hits.get(pid).copied().unwrap_or_default();
@@ -391,7 +402,10 @@ impl Probe {
                 }
             }
         }
-        self.go.hits = hits;
+        if since >= RATE_WINDOW {
+            self.go.hits = hits;
+            self.go.window = Instant::now();
+        }
         for (point, link, pid, rate) in taken_off {
             self.detach_point(point, link)?;
             let reason = format!(

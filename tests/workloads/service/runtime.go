@@ -33,34 +33,44 @@ func collect(s settings) {
 	close(hold)
 }
 
-// yield gives the processor to the next goroutine all the time.
-func yield(s settings) {
+// turns counts how often goroutines give the processor to the next one within length.
+func turns(goroutines int, length time.Duration) uint64 {
 	var ended atomic.Bool
-	goroutines := s.get("goroutines", 8)
 	counts := make([]uint64, goroutines)
 	var group sync.WaitGroup
-	s.begin()
-	length := time.Duration(s.get("milliseconds", 2000)) * time.Millisecond
-	begun, used := time.Now(), cpu()
 	for i := range counts {
 		i := i
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			turns := uint64(0)
+			own := uint64(0)
 			for !ended.Load() {
 				runtime.Gosched()
-				turns++
+				own++
 			}
-			counts[i] = turns
+			counts[i] = own
 		}()
 	}
 	time.Sleep(length)
 	ended.Store(true)
 	group.Wait()
 	total := uint64(0)
-	for _, turns := range counts {
-		total += turns
+	for _, own := range counts {
+		total += own
 	}
+	return total
+}
+
+// yield gives the processor to the next goroutine all the time; what it does in the first
+// warm=N milliseconds is in none of its figures.
+func yield(s settings) {
+	goroutines := s.get("goroutines", 8)
+	length := func(key string, otherwise int) time.Duration {
+		return time.Duration(s.get(key, otherwise)) * time.Millisecond
+	}
+	s.begin()
+	turns(goroutines, length("warm", 0))
+	begun, used := time.Now(), cpu()
+	total := turns(goroutines, length("milliseconds", 2000))
 	fmt.Printf("yielded count=%d elapsed_ns=%d cpu_ns=%d\n", total, int64(time.Since(begun)), int64(cpu()-used))
 }
