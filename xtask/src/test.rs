@@ -1,5 +1,6 @@
 //! Runs every test: cargo's, then the privileged suite against a release build.
 
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -196,9 +197,8 @@ fn build_suite(workspace: &Workspace) -> Result<Command> {
 /// must find wrong, and returns its path.
 fn build_mutant(workspace: &Workspace) -> Result<PathBuf> {
     const FEATURE: &str = "drop-switch-in";
-    // A folder of its own: in the common one, each run would build gohang twice anew.
-    let target_dir = workspace.target_dir.join(FEATURE);
-    let object = target_dir.join("gohang.bpf.o");
+    let folder = workspace.target_dir.join(FEATURE);
+    let (object, mutant) = (folder.join("gohang.bpf.o"), folder.join("gohang"));
     build_ebpf::build(
         workspace,
         &build_ebpf::Options {
@@ -206,11 +206,13 @@ fn build_mutant(workspace: &Workspace) -> Result<PathBuf> {
             out: Some(object.clone()),
         },
     )?;
+    // Made of what the tests of cargo are made of, and moved away from where those find theirs.
     run(nested_cargo(workspace)
-        .args(["build", "--release", "--package", "gohang", "--target-dir"])
-        .arg(&target_dir)
+        .args(["build", "--package", "gohang", "--features", "other-object"])
         .env("GOHANG_BPF_OBJECT", object))?;
-    Ok(target_dir.join("release/gohang"))
+    fs::copy(workspace.target_dir.join("debug/gohang"), &mutant)
+        .with_context(|| format!("could not write {}", mutant.display()))?;
+    Ok(mutant)
 }
 
 fn nested_cargo(workspace: &Workspace) -> Command {

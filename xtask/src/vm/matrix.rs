@@ -181,6 +181,12 @@ impl Job<'_> {
         format!("{}, {}", self.image.kernel.name, self.setup.name)
     }
 
+    /// How much it has of what takes long: processors, then things to run.
+    pub fn weight(&self) -> (usize, usize) {
+        let parts = self.work.tests.len() + usize::from(self.work.statistics.is_some());
+        (self.setup.processors.cores(), parts)
+    }
+
     /// Boots it; once more if the emulator is known to be at fault, which is said.
     fn run(&self, tools: &Tools, folder: &Path) -> Result<Results> {
         let place = format!("{}-{}", self.image.kernel.name, self.setup.name);

@@ -15,6 +15,7 @@ mod sources;
 mod systemd;
 mod tools;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -161,6 +162,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
             jobs.extend(matrix.jobs(setup, &work, &programs, short)?);
         }
     }
+    // What is long comes first, and of that the newest kernel, which takes longest: a long
+    // machine at the end would run alone.
+    jobs.reverse();
+    jobs.sort_by_key(|job| Reverse(job.weight()));
     let begin = Instant::now();
     let mut sum = Outcome::default();
     let mut measured = docs::Measured::default();
