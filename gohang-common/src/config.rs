@@ -36,6 +36,8 @@ pub struct Offsets {
     pub task_last_queued: u32,
     /// `task_struct.prio`.
     pub task_prio: u32,
+    /// `task_struct.sched_class`.
+    pub task_sched_class: u32,
     /// `task_struct.se.on_rq`.
     pub task_on_cfs_rq: u32,
     /// `cfs_rq.rq`.
@@ -127,6 +129,7 @@ impl Offsets {
         task_prev_sum_exec: ABSENT,
         task_last_queued: ABSENT,
         task_prio: ABSENT,
+        task_sched_class: ABSENT,
         task_on_cfs_rq: ABSENT,
         cfs_rq_rq: ABSENT,
         rq_cpu: ABSENT,
@@ -198,6 +201,9 @@ pub struct Settings {
     pub inherit: u32,
     /// 1 if the hooks on the quota of run queues are attached.
     pub run_queues: u32,
+    /// Address of `ext_sched_class`, the class of a BPF scheduler's tasks; 0 on kernels without,
+    /// and where no task's class is asked for.
+    pub ext_class: u64,
 }
 
 impl Settings {
@@ -211,5 +217,6 @@ impl Settings {
         stack_size: 0,
         inherit: 0,
         run_queues: 0,
+        ext_class: 0,
     };
 }

@@ -11,7 +11,7 @@ use gohang_common::map::{SummaryKey, series};
 use gohang_common::thread::{Thread, reload, state};
 
 use crate::emit;
-use crate::kernel::{MAX_RT_PRIO, Task, cgroup_id, load, offset, probe, setting};
+use crate::kernel::{Task, cgroup_id, is_fair_task, load, offset, probe, setting};
 use crate::maps::{CFS_RQS, EMPTY_CFS_RQ};
 use crate::threads::{filtered, find, refresh_group, shared};
 use crate::throttle::{any_parked, look_at_all};
@@ -245,8 +245,8 @@ pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
         // Its time on a CPU until now has been added already.
         refresh_group(thread, task);
         let cfs_rq: Task = load(task, offset!(task_cfs_rq));
-        let rt = load::<i32>(task, offset!(task_prio)) < MAX_RT_PRIO;
-        wait_on(thread, if rt { 0 } else { cfs_rq as u64 }, now);
+        let fair = is_fair_task(task);
+        wait_on(thread, if fair { cfs_rq as u64 } else { 0 }, now);
     }
 }
 

@@ -75,6 +75,22 @@ pub fn is_exiting(task: u64) -> bool {
 /// deadline's, which CFS quota does not touch.
 pub const MAX_RT_PRIO: i32 = 100;
 
+/// Whether CFS runs a task of this priority and `sched_class`: one of the real-time classes or of
+/// a BPF scheduler (sched_ext) names a `cfs_rq` whose quota it does not use.
+#[inline(always)]
+pub fn is_fair(prio: i32, class: u64) -> bool {
+    prio >= MAX_RT_PRIO && (setting!(ext_class) == 0 || class != setting!(ext_class))
+}
+
+/// The same of a task that the verifier knows by its type.
+#[inline(always)]
+pub fn is_fair_task(task: Task) -> bool {
+    is_fair(
+        load(task, offset!(task_prio)),
+        load(task, offset!(task_sched_class)),
+    )
+}
+
 /// Whether the thread is parked for want of quota, or its run queue is out of it,
 /// as the step of the ladder has it. On the overlay no thread counts as parked. For a task that the verifier knows by its type.
 #[inline(always)]
@@ -84,8 +100,7 @@ pub fn is_throttled(task: Task) -> bool {
     }
     if setting!(throttle) == throttle::SWITCH_POINT {
         let cfs_rq: *const u8 = load(task, offset!(task_cfs_rq));
-        return load::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)) > 0
-            && load::<i32>(task, offset!(task_prio)) >= MAX_RT_PRIO;
+        return load::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)) > 0 && is_fair_task(task);
     }
     false
 }
@@ -99,7 +114,10 @@ pub fn is_throttled_at(task: u64) -> bool {
     if setting!(throttle) == throttle::SWITCH_POINT {
         let cfs_rq = probe::<u64>(task, offset!(task_cfs_rq)).unwrap_or(0);
         return probe::<i32>(cfs_rq, offset!(cfs_rq_throttle_count)).unwrap_or(0) > 0
-            && probe::<i32>(task, offset!(task_prio)).unwrap_or(0) >= MAX_RT_PRIO;
+            && is_fair(
+                probe(task, offset!(task_prio)).unwrap_or(0),
+                probe(task, offset!(task_sched_class)).unwrap_or(0),
+            );
     }
     false
 }

@@ -26,6 +26,7 @@ pub mod probe;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod sched_ext;
 pub mod schema;
 pub mod sink;
 pub mod source;

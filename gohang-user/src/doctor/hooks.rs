@@ -1,4 +1,4 @@
-//! Hooks that are not in use on any kernel yet, or not on this one.
+//! Hooks that are in use only beside certain programs, or on vendors' kernels.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ pub(super) fn others() -> Vec<Hook> {
         Path::new(UNITS),
         "uprobe",
         "steps of a preemption inside the Go runtime",
-        "not used by this version",
+        "attached where Go programs are traced",
     )]
 }
 

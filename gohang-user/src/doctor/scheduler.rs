@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
+use crate::sched_ext::{self, SchedExt};
 
 /// What the kernel has unless somebody changed it (`sched_cfs_bandwidth_slice`,
 /// kernel/sched/fair.c).
@@ -31,6 +32,8 @@ pub struct Scheduler {
     pub isolated: Option<String>,
     /// Whether the kernel counts the time lost for want of CPU, memory and I/O.
     pub psi: Psi,
+    /// BPF schedulers; null where the kernel knows none (before 6.12).
+    pub sched_ext: Option<SchedExt>,
 }
 
 /// Whether pressure stall information is there.
@@ -68,17 +71,18 @@ impl Scheduler {
             nohz_full: list("sys/devices/system/cpu/nohz_full"),
             isolated: list("sys/devices/system/cpu/isolated"),
             psi: psi(&root.join("proc/pressure/cpu")),
+            sched_ext: SchedExt::read(root),
         }
     }
 
     /// What of it makes stalls or hides them.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut found = Vec::new();
+        let mut all = Vec::new();
         if let Some(slice) = self
             .cfs_bandwidth_slice_ns
             .filter(|slice| *slice > DEFAULT_SLICE_NS)
         {
-            found.push(
+            all.push(
                 Finding::info(
                     "bandwidth_slice",
                     format!(
@@ -92,7 +96,7 @@ impl Scheduler {
             );
         }
         if self.high_resolution_timers == Some(false) {
-            found.push(Finding::warning(
+            all.push(Finding::warning(
                 "no_high_resolution_timers",
                 "timers fire only at ticks: quota comes back late, and Go's sysmon sleeps a \
                  tick where it wants 20 us",
@@ -101,7 +105,7 @@ impl Scheduler {
             ));
         }
         if let Some(hz) = self.hz.filter(|hz| *hz < 250) {
-            found.push(Finding::info(
+            all.push(Finding::info(
                 "slow_tick",
                 format!(
                     "the kernel ticks {hz} times a second: a thread that others wait behind is \
@@ -111,7 +115,7 @@ impl Scheduler {
             ));
         }
         if let Some(cpus) = &self.nohz_full {
-            found.push(Finding::info(
+            all.push(Finding::info(
                 "nohz_full",
                 format!(
                     "CPUs {cpus} stop their tick while one thread runs (nohz_full=): older \
@@ -120,8 +124,19 @@ impl Scheduler {
                 ),
             ));
         }
+        if let Some(found) = self.sched_ext.as_ref().filter(|found| found.is_on()) {
+            all.push(Finding::info(
+                "bpf_scheduler",
+                format!(
+                    "a BPF scheduler ({}) is {}: {}",
+                    found.scheduler.as_deref().unwrap_or("unnamed"),
+                    found.state,
+                    sched_ext::MEANING
+                ),
+            ));
+        }
         if self.psi == Psi::Off {
-            found.push(
+            all.push(
                 Finding::info(
                     "psi_off",
                     "pressure stall information is turned off: no cpu.pressure tells of the time \
@@ -130,7 +145,7 @@ impl Scheduler {
                 .advise("boot with psi=1 on the kernel's command line"),
             );
         }
-        found
+        all
     }
 }
 
@@ -244,6 +259,17 @@ mod tests {
             ["nohz_full"]
         );
         assert_eq!(one(&|own| own.psi = Psi::Off), ["psi_off"]);
+        let bpf = |state: &str| {
+            let (state, scheduler) = (state.to_owned(), Some("simple".to_owned()));
+            one(&|own| {
+                own.sched_ext = Some(SchedExt {
+                    state: state.clone(),
+                    scheduler: scheduler.clone(),
+                });
+            })
+        };
+        assert_eq!(bpf("enabled"), ["bpf_scheduler"]);
+        assert_eq!(bpf("disabled"), [""; 0]);
     }
 
     #[test]

@@ -75,12 +75,6 @@ pub fn text(found: &Doctor) -> String {
     if let (Some(precision), Some(meaning)) = (found.precision, &found.precision_meaning) {
         head(&mut out, &format!("precision: {}", precision.name()));
         line(&mut out, &format!("  {meaning}"));
-        if let Some(error) = found.estimate_error {
-            line(
-                &mut out,
-                &format!("  an episode's throttled time is {error}"),
-            );
-        }
     }
     throttle_sources(&mut out, &found.throttle_sources);
     out
@@ -100,6 +94,9 @@ fn throttle_sources(out: &mut String, all: &[ThrottleSource]) {
         let mut text = format!("  {state:10} {}", source.step.name());
         if let Some(reason) = &source.reason {
             let _ = write!(text, ": {reason}");
+        }
+        if let Some(error) = source.estimate_error {
+            let _ = write!(text, " (an episode's throttled time is {error})");
         }
         line(out, &text);
     }
@@ -178,6 +175,14 @@ fn scheduler(out: &mut String, found: &Doctor) {
         Psi::Unknown => "unknown",
     };
     row(out, "pressure (PSI)", psi);
+    let bpf = match &own.sched_ext {
+        None => "not in this kernel".to_owned(),
+        Some(found) => match &found.scheduler {
+            Some(name) => format!("{} ({name})", found.state),
+            None => found.state.clone(),
+        },
+    };
+    row(out, "BPF scheduler", &bpf);
     let systemd = match (found.systemd.version, found.systemd.running) {
         (Some(version), true) => version.to_string(),
         (Some(version), false) => format!("{version}, not running"),

@@ -3,7 +3,7 @@
 use gohang_common::config::{ABSENT, Offsets, throttle};
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, HookState, ProbeError};
+use super::{EstimateError, Hook, HookState, ProbeError};
 
 /// What "throttled" rests on; the same meaning on every step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -90,6 +90,8 @@ pub struct ThrottleSource {
     pub state: StepState,
     /// Why not; null if it can.
     pub reason: Option<String>,
+    /// What an episode's throttled time may be off by; null where it is exact.
+    pub estimate_error: Option<EstimateError>,
 }
 
 /// All steps, by the kernel's fields and by what became of the hooks when they were
@@ -111,6 +113,7 @@ pub(super) fn survey(offsets: &Offsets, used: Step, hooks: &[Hook]) -> Vec<Throt
             step,
             state,
             reason,
+            estimate_error: step.estimate_error(),
         }
     };
     Precision::STEPS.map(look).to_vec()

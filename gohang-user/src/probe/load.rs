@@ -19,6 +19,8 @@ use super::{
 };
 use crate::btf::{Btf, VMLINUX};
 use crate::privilege::{Lockdown, lockdown};
+use crate::process::escape;
+use crate::sched_ext::{self, SchedExt};
 
 /// Highest process id a kernel can give, and one (PID_MAX_LIMIT,
 /// include/linux/threads.h, 64-bit).
@@ -52,6 +54,8 @@ pub struct LoadOptions {
     pub throttle: Option<Precision>,
     /// Whether the hooks on the quota of run queues are tried.
     pub queue_hooks: bool,
+    /// Whether fentry is tried for them, or kprobes only.
+    pub fentry: bool,
     /// Whether functions of Go programs are probed.
     pub uprobes: bool,
     /// Another object than the embedded one (for tests).
@@ -76,6 +80,7 @@ impl Default for LoadOptions {
             btf: VMLINUX.into(),
             throttle: None,
             queue_hooks: true,
+            fentry: true,
             uprobes: true,
             object: None,
         }
@@ -205,6 +210,11 @@ fn settings(options: &LoadOptions, kernel: &Btf, step: Step) -> Settings {
         stack_size: 16384,
         inherit: u32::from(options.inherit),
         run_queues,
+        ext_class: match step.precision {
+            // Threads say themselves that they are parked.
+            Precision::ThreadExact => 0,
+            _ => sched_ext::class(),
+        },
     }
 }
 
@@ -242,13 +252,27 @@ impl Probe {
             None => object::OBJECT,
         };
         object::check_abi(bytes)?;
+        if let Some(found) = SchedExt::read(Path::new("/")).filter(SchedExt::is_on) {
+            log::warn!(
+                "a BPF scheduler ({}) is {}: {}",
+                escape(found.scheduler.as_deref().unwrap_or("unnamed")),
+                escape(&found.state),
+                sched_ext::MEANING
+            );
+        }
         let settings: Vec<Settings> = steps
             .iter()
             .map(|step| settings(options, &kernel, *step))
             .collect();
         prepare(&mut loader, options, &offsets, &aya_btf);
-        let (mut ebpf, step, mut hooks) =
-            climb(&mut loader, &steps, &settings, &kernel, &aya_btf, bytes)?;
+        let (mut ebpf, step, mut hooks) = climb(
+            &mut loader,
+            &steps,
+            &settings,
+            options,
+            (&kernel, &aya_btf),
+            bytes,
+        )?;
         let throttle_sources = ladder::survey(&offsets, step, &hooks);
         hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
         let filter = {
@@ -474,8 +498,8 @@ fn climb<'a>(
     loader: &mut EbpfLoader<'a>,
     steps: &[Step],
     settings: &'a [Settings],
-    kernel: &Btf,
-    btf: &aya::Btf,
+    options: &LoadOptions,
+    (kernel, btf): (&Btf, &aya::Btf),
     bytes: &[u8],
 ) -> Result<(Ebpf, Step, Vec<Hook>), ProbeError> {
     let mut hooks = Vec::new();
@@ -490,7 +514,7 @@ fn climb<'a>(
             is_tested = true;
         }
         if step.run_queues {
-            let tried = quota::attach(&mut ebpf, kernel, btf)?;
+            let tried = quota::attach(&mut ebpf, kernel, btf, options.fentry)?;
             hooks = tried.hooks;
             if !tried.attached {
                 continue;

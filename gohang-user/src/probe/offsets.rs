@@ -41,6 +41,7 @@ pub fn kernel_offsets(btf: &Btf) -> Result<Offsets, ProbeError> {
         task_prev_sum_exec: task("se.prev_sum_exec_runtime")?,
         task_last_queued: optional("task_struct", "sched_info.last_queued"),
         task_prio: task("prio")?,
+        task_sched_class: task("sched_class")?,
         task_on_cfs_rq: task("se.on_rq")?,
         cfs_rq_rq: optional("cfs_rq", "rq"),
         rq_cpu: optional("rq", "cpu"),

@@ -40,13 +40,21 @@ pub(super) struct Outcome {
     pub attached: bool,
 }
 
-/// Tries fentry on both functions, then kprobes.
+/// Tries fentry on both functions if it may, then kprobes.
 ///
 /// # Errors
 /// The object has no such programs.
-pub(super) fn attach(ebpf: &mut Ebpf, kernel: &Btf, btf: &aya::Btf) -> Result<Outcome, ProbeError> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    kernel: &Btf,
+    btf: &aya::Btf,
+    may_fentry: bool,
+) -> Result<Outcome, ProbeError> {
     let mut outcome = Outcome::default();
     let by_fentry = both(&mut outcome.hooks, "fentry", |function, fentry, _| {
+        if !may_fentry {
+            return Ok(Err((HookState::NotNeeded, "--no-fentry".to_owned())));
+        }
         if kernel.func_id(function).is_none() {
             return Ok(Err((
                 HookState::Absent,

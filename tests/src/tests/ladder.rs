@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::actor::Target;
 use crate::group::Group;
 use crate::product::{self, Gohang};
-use crate::run::{Report, Settings, Test};
+use crate::run::{Report, Settings, Test, skip};
 use crate::{stream, sys};
 
 /// At least so many throttled periods.
@@ -38,6 +38,7 @@ pub fn tests() -> Vec<Test> {
         test("ladder::cfs_rq_overlay", |settings, report| {
             form(settings, report, CFS_RQ_OVERLAY)
         }),
+        test("ladder::cfs_rq_overlay_by_kprobes", by_kprobes),
         test("ladder::switch_point_estimate", |settings, report| {
             form(settings, report, SWITCH_POINT_ESTIMATE)
         }),
@@ -199,6 +200,32 @@ fn form(settings: &Settings, report: &mut Report, form: Form) -> Result<()> {
         document["cgroups"][0]["spans"].is_object() == hooks,
         "spans: {}",
         document["cgroups"][0]["spans"]
+    );
+    Ok(())
+}
+
+/// The overlay stands on kprobes where fentry is not to be had.
+fn by_kprobes(settings: &Settings, report: &mut Report) -> Result<()> {
+    if !has_queue_hooks()? {
+        return Err(skip("this kernel refuses programs on functions"));
+    }
+    let args = ["--throttle-source", CFS_RQ_OVERLAY.name, "--no-fentry"];
+    let document = measure(settings, report, &args, false)?;
+    let hooks = document["probe_set"].as_array().into_iter().flatten();
+    let kprobes = hooks.filter(|hook| {
+        let name = hook["hook"].as_str().unwrap_or_default();
+        name.starts_with("kprobe:tg_") && hook["state"] == "attached"
+    });
+    let kprobes = kprobes.count();
+    ensure!(
+        kprobes == HOOKS.len() && attached(&document) == kprobes,
+        "{kprobes} kprobes among {} hooks",
+        attached(&document)
+    );
+    ensure!(
+        document["precision"] == CFS_RQ_OVERLAY.name && document["cgroups"][0]["spans"].is_object(),
+        "{} without spans",
+        document["precision"]
     );
     Ok(())
 }

@@ -111,8 +111,7 @@ fn scenes(settings: &Settings, report: &mut Report) -> Result<()> {
     judged.and(compared)
 }
 
-/// Notes of each scene what the estimate is off by, and holds what gohang states against it
-/// where the exact step is the one that it stands in for.
+/// Notes of each scene what the estimate is off by, and holds what gohang states against it.
 fn compare(
     scenes: &[Box<dyn Scene>],
     exact: &Stream,
@@ -120,11 +119,13 @@ fn compare(
     report: &mut Report,
 ) -> Result<()> {
     let stated = |name: &str| estimate.number(&format!("/estimate_error/{name}"));
-    let alone_ns = stated("alone_p99_ns")?;
+    let alone_ns = stated(match exact.end["precision"].as_str() {
+        Some("thread-exact") => "alone_parked_p99_ns",
+        _ => "alone_p99_ns",
+    })?;
     let waiting_ns = stated("waiting_p99_period_percent")? * PERIOD_US * 10;
-    let judged = exact.end["precision"] == "cfs-rq-overlay";
     report.note(format!(
-        "throttle estimates alone_p99_ns={alone_ns} waiting_p99_ns={waiting_ns} judged={judged}"
+        "throttle estimates alone_p99_ns={alone_ns} waiting_p99_ns={waiting_ns}"
     ));
     let mut wrong = Vec::new();
     for scene in scenes {
@@ -156,7 +157,7 @@ fn compare(
         if found.single != 0 {
             wrong.push(format!("{name}: {} episodes of one tracer", found.single));
         }
-        if judged && found.p99_ns().is_some_and(|ns| ns > limit_ns) {
+        if found.p99_ns().is_some_and(|ns| ns > limit_ns) {
             wrong.push(format!("{name}: more than {limit_ns} ns off"));
         }
     }

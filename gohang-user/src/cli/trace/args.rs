@@ -68,6 +68,9 @@ pub struct TuningArgs {
     /// Do without the hooks on the quota of run queues.
     #[arg(long, hide = true)]
     pub no_queue_hooks: bool,
+    /// Use no fentry: kprobes where functions of the kernel are hooked.
+    #[arg(long, hide = true)]
+    pub no_fentry: bool,
     /// Size of the ring buffer.
     #[arg(long, value_name = "BYTES", hide = true, default_value_t = gohang::probe::RING_BYTES, value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub ring_bytes: u32,

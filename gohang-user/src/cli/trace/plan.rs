@@ -54,6 +54,7 @@ impl Plan {
             btf: args.tuning.btf.unwrap_or_else(|| VMLINUX.into()),
             throttle: args.tuning.throttle_source,
             queue_hooks: !args.tuning.no_queue_hooks,
+            fentry: !args.tuning.no_fentry,
             uprobes: !args.tuning.no_uprobes,
             object: args.tuning.object,
             ..LoadOptions::default()

@@ -113,7 +113,7 @@ pub(super) fn stalls(stall: &Waits, options: &TextOptions) -> Vec<String> {
     lines
 }
 
-/// Spans of the group itself: one line, with whose limit it was.
+/// Spans of the group itself: one line, with whose limit it was, and a histogram.
 pub(super) fn spans(spans: &Spans, options: &TextOptions) -> Vec<String> {
     if spans.all.count == 0 {
         return Vec::new();
@@ -126,7 +126,14 @@ pub(super) fn spans(spans: &Spans, options: &TextOptions) -> Vec<String> {
         let path = owner.path.as_deref().unwrap_or("a group that is unknown");
         text.push_str(&format!("; limit of {}: {}", escape(path), owner.count));
     }
-    wrap(&text, "  ", INDENT + 2, options.width)
+    let mut lines = wrap(&text, "  ", INDENT + 2, options.width);
+    lines.extend(histogram(
+        &spans.all.buckets,
+        INDENT,
+        options.width,
+        options.style(),
+    ));
+    lines
 }
 
 /// Run-queue waits: one line.

@@ -95,7 +95,7 @@ pub fn report(report: &Report, options: &TextOptions) -> String {
 }
 
 fn estimate(error: Option<EstimateError>) -> String {
-    let text = "time out of quota is an estimate on this kernel";
+    let text = "time out of quota is an estimate (switch-point-estimate)";
     error.map_or(text.to_owned(), |error| {
         format!("{text}: an episode's is {error}")
     })
@@ -103,8 +103,8 @@ fn estimate(error: Option<EstimateError>) -> String {
 
 fn opening(report: &Report, options: &TextOptions) -> Vec<String> {
     let precision = match report.precision.as_str() {
-        "thread-exact" => "time out of quota is exact".to_owned(),
-        "cfs-rq-overlay" => "time out of quota is exact (by run queue)".to_owned(),
+        "thread-exact" => "time out of quota is exact (thread-exact)".to_owned(),
+        "cfs-rq-overlay" => "time out of quota is exact (cfs-rq-overlay)".to_owned(),
         "switch-point-estimate" => estimate(report.estimate_error),
         "no-bandwidth-control" => "this kernel has no CPU quotas".to_owned(),
         other => escape(other),

@@ -12,6 +12,7 @@ fn plain(by: By, width: usize) -> TextOptions {
 
 const EXPECTED: &str = "\
 gohang 0.1.0, kernel 6.18.5: traced 8.20 s (attached in 210 ms); time out of quota is exact
+  (thread-exact)
 
 server (pid 1234) in /team/a
   go1.27.3, quota 0.20 CPU: threads out of quota 78 % of the time (longest 96 ms); 12 preemption
@@ -186,7 +187,7 @@ fn an_empty_report_is_still_one() {
     let text = report(&empty, &plain(By::Process, 100));
     assert_eq!(
         text,
-        "gohang 0.1.0, kernel 6.18.5: traced 8.20 s (attached in 210 ms); time out of quota is exact\n\
+        "gohang 0.1.0, kernel 6.18.5: traced 8.20 s (attached in 210 ms); time out of quota is exact\n  (thread-exact)\n\
          \n\
          no process was traced\n\
          \n\
