@@ -139,11 +139,16 @@ fn traced_waking(ctx: *mut c_void) {
 #[inline(always)]
 fn wake(ctx: &BtfTracePointContext, woken: Task) {
     // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let mut now = unsafe { bpf_ktime_get_ns() };
     // Not necessarily asleep: one on its way to sleep is woken on its CPU.
     let Some(thread) = find_or_read(woken as u64, scratch::ATOMIC) else {
         return;
     };
+    // It may have left its CPU since the clock was read here: then it is woken after that.
+    if now < reload(&thread.since_ns) {
+        // SAFETY: a helper without preconditions.
+        now = unsafe { bpf_ktime_get_ns() };
+    }
     // Before 6.18 a thread is woken into a run queue that is out of quota and
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);

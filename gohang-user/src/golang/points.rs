@@ -18,8 +18,8 @@ pub enum Point {
     Entry(Probe),
     /// In `asyncPreempt`, behind its call of `asyncPreempt2`: the goroutine runs again.
     Resumed,
-    /// The return instruction of `stopTheWorldWithSema`: everybody has stopped. Its return
-    /// address stays what it is.
+    /// The return instruction of `stopTheWorldWithSema`, before Go 1.23: everybody has stopped.
+    /// Its return address stays what it is.
     WorldStopped,
 }
 
@@ -170,6 +170,9 @@ impl ProbePoints {
             let vaddr = match point {
                 Point::Entry(probe) => begins(&symbols, functions.probe(probe))?,
                 Point::Resumed => resumed(&symbols, functions.probe(Probe::AsyncPreempt))?,
+                // Later the runtime says itself when all had stopped, and a return instruction
+                // takes the second trap.
+                Point::WorldStopped if has_times => None,
                 Point::WorldStopped => returns(&symbols, functions.probe(Probe::StopTheWorld))?,
             };
             let offset = vaddr.and_then(|vaddr| symbols.file_offset(vaddr));

@@ -136,7 +136,10 @@ impl GoProbes {
             } else if self.ever.contains(&point) {
                 (HookState::Attached, None)
             } else {
-                let reason = "no Go program that can be probed was traced";
+                let reason = match self.ever.is_empty() {
+                    true => "no Go program that can be probed was traced",
+                    false => "not there in the programs that were traced, or not needed",
+                };
                 (HookState::NotNeeded, Some(reason.to_owned()))
             };
             Hook {
