@@ -196,8 +196,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         jobs.len(),
         begin.elapsed().as_secs()
     );
-    if sum.is_good() && options.full && options.kernels.is_empty() && measured.is_whole() {
-        measured.write(&workspace.root)?;
+    let whole = options.full && options.kernels.is_empty() && options.tests.is_empty();
+    if whole && sum.is_good() && measured.is_whole() {
+        measured.write(workspace)?;
     }
     Ok(sum)
 }
