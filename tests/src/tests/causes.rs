@@ -144,14 +144,17 @@ fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
     inject(settings, settings.injections, &[], report)
 }
 
-/// With the step that takes the throttled time from the tasks alone; half as often where it is
-/// not the long form.
+/// With the step that takes the throttled time from the tasks alone, half as often.
 fn without_queue_hooks(settings: &Settings, report: &mut Report) -> Result<()> {
     if !sys::parks_threads()? {
         return Err(skip("this kernel does not park threads one by one"));
     }
-    let injections = settings.injections / if settings.full { 1 } else { 2 };
-    inject(settings, injections, &["--no-queue-hooks"], report)
+    inject(
+        settings,
+        settings.injections / 2,
+        &["--no-queue-hooks"],
+        report,
+    )
 }
 
 fn inject(settings: &Settings, injections: u64, words: &[&str], report: &mut Report) -> Result<()> {

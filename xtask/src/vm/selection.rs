@@ -26,7 +26,7 @@ const LONG: [&str; 16] = [
     "reference::",
     "input::lockdown",
     "input::no_cpu_controller",
-    "alerts::",
+    "alerts::signal_storm",
     "shape::",
     "agreement::",
     "chain::starved",
