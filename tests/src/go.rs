@@ -51,6 +51,43 @@ impl Workload {
         Self::of_forms(settings, &[(false, false), (true, false)])
     }
 
+    /// As [`Self::all`], but where there are no tool chains those that were built before: a
+    /// test machine is given as many of them as its kernel is to run.
+    ///
+    /// # Errors
+    /// As [`Self::all`]; skips the test when none is there.
+    pub fn given(settings: &Settings) -> Result<Vec<Self>> {
+        let (Some(folder), None) = (&settings.workloads, &settings.go_root) else {
+            return Self::all(settings);
+        };
+        let forms = VERSIONS.map(|version| [(version, false), (version, true)]);
+        let mut found = forms
+            .map(|forms| {
+                forms.map(|(version, stripped)| Self::of_form(folder, version, (stripped, false)))
+            })
+            .concat();
+        found.retain(|workload| workload.path.is_file());
+        if found.is_empty() {
+            return Err(skip(format!("no workload in {}", folder.display())));
+        }
+        Ok(found)
+    }
+
+    fn of_form(folder: &Path, version: &'static str, (stripped, pie): (bool, bool)) -> Self {
+        let name = format!(
+            "stall-{version}{}{}",
+            if pie { "-pie" } else { "" },
+            if stripped { "-stripped" } else { "" }
+        );
+        Self {
+            version,
+            stripped,
+            pie,
+            cgo: false,
+            path: folder.join(name),
+        }
+    }
+
     /// The workload of every version as a stripped, position-independent program.
     ///
     /// # Errors
@@ -68,19 +105,8 @@ impl Workload {
         };
         let mut all = Vec::new();
         for version in VERSIONS {
-            for &(stripped, pie) in forms {
-                let name = format!(
-                    "stall-{version}{}{}",
-                    if pie { "-pie" } else { "" },
-                    if stripped { "-stripped" } else { "" }
-                );
-                let workload = Self {
-                    version,
-                    stripped,
-                    pie,
-                    cgo: false,
-                    path: folder.join(name),
-                };
+            for &form in forms {
+                let workload = Self::of_form(&folder, version, form);
                 match &settings.go_root {
                     Some(root) => workload.build(root)?,
                     None if workload.path.is_file() => {}

@@ -82,6 +82,15 @@ pub fn build(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The committed object's sha256, as its manifest has it.
+///
+/// # Errors
+/// The manifest cannot be read.
+pub fn committed(workspace: &Workspace) -> Result<String> {
+    let manifest = Manifest::read(&manifest_path(&workspace.root.join(OBJECT)))?;
+    Ok(manifest.object.sha256)
+}
+
 /// Rebuilds the object from nothing and holds it against the committed one.
 ///
 /// With another tool chain than the manifest's the bytes say nothing; then the

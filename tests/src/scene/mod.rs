@@ -19,10 +19,18 @@ use crate::run::{Report, Settings};
 use crate::stream::Stream;
 
 /// The quota's period, us: the shorter, the sooner enough of them have passed.
-pub const PERIOD_US: u64 = 40_000;
+pub const PERIOD_US: u64 = 20_000;
+
+/// A longer one, us, for scenes in which little of a short one would be left to measure.
+pub const LONG_PERIOD_US: u64 = 2 * PERIOD_US;
 
 /// For how long a scene's group has a quota, ms: enough for 50 periods and some more.
-pub const WORK_MS: u64 = 60 * PERIOD_US / 1_000;
+pub const WORK_MS: u64 = work_ms(PERIOD_US);
+
+/// The same for another period.
+pub const fn work_ms(period_us: u64) -> u64 {
+    60 * period_us / 1_000
+}
 
 /// Something that happens to a group with a quota, and what the kernel's own count of it is.
 pub trait Scene {

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PERIOD_US, Scene, WORK_MS, within_one_percent};
+use super::{LONG_PERIOD_US, Scene, within_one_percent, work_ms};
 use crate::actor::{Target, pause_ms};
 use crate::group::{Group, Hierarchy};
 use crate::run::Report;
@@ -37,7 +37,7 @@ impl Sleeper {
     /// # Errors
     /// When a group or a target cannot be made.
     pub fn set(h: &Hierarchy) -> Result<Self> {
-        let group = Group::new(h, Some((QUOTA_NS / 1_000, PERIOD_US)))?;
+        let group = Group::new(h, Some((QUOTA_NS / 1_000, LONG_PERIOD_US)))?;
         let spinner = Target::start("spin", &["wait=1", "cpu=1"], Some(&group))?;
         let sleeper = Target::start("late", &["cpu=1"], Some(&group))?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl Scene for Sleeper {
         self.sleeper.actor.expect("begins")?;
         self.spinner.actor.go()?;
         self.spinner.actor.expect("ready")?;
-        pause_ms(WORK_MS);
+        pause_ms(work_ms(LONG_PERIOD_US));
         self.spinner.actor.go()?;
         self.spinner.actor.expect("ready")?;
         self.sleeper.actor.close_input();

@@ -33,6 +33,8 @@ pub struct Plan {
     pub what: &'static str,
     /// The quota, us of each period.
     pub quota_us: u64,
+    /// The quota's period, us.
+    pub period_us: u64,
     /// What may be saved up, us.
     pub burst_us: Option<u64>,
     /// How many groups below the one with the quota have a target each; without any the
@@ -61,6 +63,7 @@ impl Plan {
         Self {
             what,
             quota_us,
+            period_us: PERIOD_US,
             burst_us: None,
             children: 0,
             threads: 1,
@@ -157,10 +160,10 @@ impl Steady {
         self.limit(group)?;
         for quota_us in self.plan.changes {
             pause_ms(CHANGE_MS);
-            group.set_quota(*quota_us, PERIOD_US)?;
+            group.set_quota(*quota_us, self.plan.period_us)?;
         }
         sys::sleep_until_ns(end_ns);
-        group.set_quota(None, PERIOD_US)?;
+        group.set_quota(None, self.plan.period_us)?;
         pause_ms(SETTLE_MS);
         wait_senders(senders)?;
         for target in &mut self.targets {
@@ -171,7 +174,7 @@ impl Steady {
     }
 
     fn limit(&self, group: &Group) -> Result<()> {
-        group.limit((self.plan.quota_us, PERIOD_US))?;
+        group.limit((self.plan.quota_us, self.plan.period_us))?;
         if let Some(burst_us) = self.plan.burst_us
             && !group.set_burst(burst_us)?
         {

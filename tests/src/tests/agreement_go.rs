@@ -28,17 +28,21 @@ pub fn tests() -> Vec<Test> {
 
 /// Every version, stripped and not, spinning and collecting.
 fn by_pid(settings: &Settings, report: &mut Report) -> Result<()> {
-    run(settings, report, None)
+    run(settings, report, &Workload::all(settings)?, None)
 }
 
-/// The same under a quota, without one and with 20 %.
+/// The same under a quota of 20 %: of the programs that are given.
 fn quota(settings: &Settings, report: &mut Report) -> Result<()> {
     let group = Group::new(&settings.hierarchy()?, Some((20_000, 100_000)))?;
-    run(settings, report, Some(&group))
+    run(settings, report, &Workload::given(settings)?, Some(&group))
 }
 
-fn run(settings: &Settings, report: &mut Report, group: Option<&Group>) -> Result<()> {
-    let workloads = Workload::all(settings)?;
+fn run(
+    settings: &Settings,
+    report: &mut Report,
+    workloads: &[Workload],
+    group: Option<&Group>,
+) -> Result<()> {
     let mut stage = Stage::set(settings)?;
     let mut targets = Vec::new();
     for (i, workload) in workloads.iter().enumerate() {

@@ -8,9 +8,10 @@
 //! The notes are made to be read by programs: `causes `, what it is, and `key=value` words,
 //! in which values have no spaces.
 //!
-//! - `causes run kernel=RELEASE precision=STEP injections=N pace=N judged=yes|no`: the step
-//!   of throttling as in the `end` document; how many times longer than on a fast machine all
-//!   times were; only the exact steps are judged, the matrix is there in any case;
+//! - `causes run kernel=RELEASE precision=STEP injections=N pace=N period_us=N judged=yes|no`:
+//!   the step of throttling as in the `end` document; how many times longer than on a fast
+//!   machine all times were, and the quota's period for that; only the exact steps are judged,
+//!   the matrix is there in any case;
 //! - `causes match labels=N matched=N missing=N surplus=N`;
 //! - five times, a row of the matrix: `causes row label=CAUSE throttled=N masked=N blocked=N
 //!   runqueue=N running=N none=N uncertain=N`, how often which cause was named for the label,
@@ -32,7 +33,7 @@ use crate::group::Group;
 use crate::label::{Cause, Label};
 use crate::page::Page;
 use crate::product::Gohang;
-use crate::run::{Report, Settings, Test};
+use crate::run::{Report, Settings, Test, skip};
 use crate::stream::{self, Line, Stream};
 use crate::sys;
 
@@ -45,10 +46,11 @@ const QUOTA_US: (u64, u64) = (3_000, 10_000);
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    vec![Test {
-        name: "causes::confusion",
-        body: confusion,
-    }]
+    let test = |name, body| Test { name, body };
+    vec![
+        test("causes::confusion", confusion),
+        test("causes::without_queue_hooks", without_queue_hooks),
+    ]
 }
 
 /// A target and what it is told through.
@@ -137,15 +139,35 @@ impl Scene {
     }
 }
 
+/// With the most exact step.
 fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
+    inject(settings, settings.injections, &[], report)
+}
+
+/// With the step that takes the throttled time from the tasks alone, half as often.
+fn without_queue_hooks(settings: &Settings, report: &mut Report) -> Result<()> {
+    if !sys::parks_threads()? {
+        return Err(skip("this kernel does not park threads one by one"));
+    }
+    inject(
+        settings,
+        settings.injections / 2,
+        &["--no-queue-hooks"],
+        report,
+    )
+}
+
+fn inject(settings: &Settings, injections: u64, words: &[&str], report: &mut Report) -> Result<()> {
     let cpus = sys::online_cpus()?;
     let cpu = usize::try_from(*cpus.last().context("no CPU is online")?)?;
     let scenes = Cause::ALL.map(|cause| Scene::set(settings, cause, cpu));
     let mut scenes = scenes.into_iter().collect::<Result<Vec<Scene>>>()?;
     let pids: Vec<String> = scenes.iter().map(|s| s.target.pid.to_string()).collect();
     let pids = pids.join(",");
-    let args = ["trace", "-o", "jsonl", "--events", "--non-go", "-p", &pids];
-    let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
+    let mut args = vec!["trace", "-o", "jsonl", "--events", "--non-go", "-p", &pids];
+    args.extend(words);
+    let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args)?;
     gohang.wait_ready()?;
 
     // Now, as tracing is part of what the machine has to do.
@@ -154,12 +176,12 @@ fn confusion(settings: &Settings, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let mut labels = Vec::new();
     for scene in &mut scenes {
-        labels.extend(scene.play(settings.injections, pace, &folder)?);
+        labels.extend(scene.play(injections, pace, &folder)?);
     }
     pause_ms(300);
     let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
     drop(scenes);
-    judge((settings.injections, pace), &labels, &stream, report)
+    judge((injections, pace), &labels, &stream, report)
 }
 
 fn judge(
@@ -176,7 +198,8 @@ fn judge(
     let exact = EXACT.contains(&step);
     report.note(format!(
         "causes run kernel={kernel} precision={step} injections={injections} pace={pace} \
-         judged={}",
+         period_us={} judged={}",
+        QUOTA_US.1 * pace,
         if exact { "yes" } else { "no" }
     ));
     let lines = &stream.lines;

@@ -46,14 +46,19 @@ pub enum Wanted {
 }
 
 /// A shell script that starts `gohang` once in each form that is wanted with `preload`, and
-/// notes it all.
-pub fn script(gohang: &str, preload: &str, wanted: Wanted) -> String {
+/// notes it all. Meanwhile the Go program `stall` sleeps: what gohang probes in such programs
+/// is loaded once there is one.
+pub fn script(gohang: &str, preload: &str, stall: &str, wanted: Wanted) -> String {
     let file = format!("/out/{FILE_NAME}");
     let more = match wanted {
         Wanted::All => "true",
         Wanted::First => "[ \"$form_status\" != 0 ]",
     };
-    let mut script = "form_status=none\n".to_owned();
+    let mut script = format!(
+        "form_status=none\n\
+         {stall} sleep 3600 > /dev/null &\n\
+         stall=$!\n"
+    );
     for Form { name, arguments } in &FORMS {
         let _ = write!(
             script,
@@ -67,6 +72,7 @@ pub fn script(gohang: &str, preload: &str, wanted: Wanted) -> String {
              fi\n"
         );
     }
+    script.push_str("kill $stall 2> /dev/null || :\n");
     script
 }
 
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn each_form_is_started_once() {
-        let script = script("/g", "/p.so", Wanted::All);
+        let script = script("/g", "/p.so", "/stall", Wanted::All);
         let starts = script.matches("LD_PRELOAD=/p.so /g trace -d 1ms --throttle-source ");
         assert_eq!(starts.count(), FORMS.len());
         for form in &FORMS {
@@ -92,7 +98,7 @@ mod tests {
         let body =
             "#!/bin/sh\n[ \"$5\" != thread-exact ] || [ \"$6\" = --no-queue-hooks ] || exit 3\n";
         std::fs::write(path("gohang"), body).expect("written");
-        let script = script(&format!("sh {}", path("gohang")), "", Wanted::First)
+        let script = script(&format!("sh {}", path("gohang")), "", "true", Wanted::First)
             .replace("/out/", &path(""))
             .replace("/tmp/said", &path("said"));
         let status = std::process::Command::new("sh")

@@ -21,6 +21,7 @@ use self::measured::Measured;
 pub use self::table::Table;
 use self::table::{Differences, PATH};
 use crate::test;
+use crate::vm;
 use crate::vm::kernels::{Image, KERNELS};
 use crate::vm::machine::Results;
 use crate::vm::matrix::{Matrix, Programs, Work};
@@ -67,11 +68,14 @@ pub fn stats(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         }
         None => test::build_release(workspace, "gohang")?,
     };
+    let suite = test::build_release(workspace, test::SUITE)?;
     let programs = Programs {
         gohang,
         preload: Some(build_preload(workspace)?),
-        ..Programs::default()
-    };
+        workloads: Some(vm::build_workloads(workspace, &suite)?),
+        suite,
+    }
+    .stripped()?;
     let matrix = Matrix::provide(workspace, &options.kernels)?;
     let work = Work {
         statistics: Some(Wanted::All),

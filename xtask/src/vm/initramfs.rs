@@ -1,14 +1,13 @@
 //! The file system of a test machine.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
-use super::systemd;
+use super::{systemd, workloads};
 use crate::process::{output, run};
 use crate::verifier::{self, Wanted};
 
@@ -36,6 +35,8 @@ pub struct Content<'a> {
     pub gohang: &'a Path,
     /// The privileged suite, where tests are to run.
     pub suite: Option<Suite<'a>>,
+    /// Built Go workloads.
+    pub workloads: &'a [PathBuf],
     /// What asks for the verifier's statistics, where those are to be had, and the forms.
     pub preload: Option<(&'a Path, Wanted)>,
 }
@@ -45,12 +46,10 @@ pub struct Content<'a> {
 pub struct Suite<'a> {
     /// The suite itself.
     pub program: &'a Path,
-    /// A folder of built Go workloads, if there is one.
-    pub workloads: Option<&'a Path>,
     /// The names of the tests to run.
     pub tests: &'a [String],
-    /// How many episodes of each cause the cause test makes, if not its default.
-    pub injections: Option<u32>,
+    /// How many episodes of each cause the cause test makes, in the long form of the tests.
+    pub full: Option<u32>,
 }
 
 /// Builds the archive.
@@ -63,6 +62,7 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
         debian,
         gohang,
         suite,
+        workloads: given,
         preload,
     } = content;
     let mut archive = Archive::default();
@@ -94,18 +94,18 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
             archive.symlink(&format!("bin/{applet}"), "busybox");
         }
     }
-    add_program(&mut archive, GOHANG, &stripped(gohang)?)?;
+    add_program(&mut archive, GOHANG, gohang)?;
+    for program in *given {
+        let name = program.file_name().context("a workload without a name")?;
+        archive.program(&format!("{WORKLOADS}/{}", name.display()), program)?;
+    }
     let mut command = String::from("status=0\n");
     if let Some(suite) = suite {
-        add_program(&mut archive, SUITE, &stripped(suite.program)?)?;
-        let mut words = vec![SUITE, "--gohang", GOHANG];
-        if let Some(folder) = suite.workloads {
-            add_folder(&mut archive, folder)?;
-            words.extend(["--workloads", WORKLOADS]);
-        }
-        let injections = suite.injections.map(|number| number.to_string());
+        add_program(&mut archive, SUITE, suite.program)?;
+        let mut words = vec![SUITE, "--gohang", GOHANG, "--workloads", WORKLOADS];
+        let injections = suite.full.map(|number| number.to_string());
         if let Some(number) = &injections {
-            words.extend(["--injections", number]);
+            words.extend(["--full", "--injections", number]);
         }
         words.extend(suite.tests.iter().map(String::as_str));
         let words: Vec<String> = words.into_iter().map(quote).collect();
@@ -113,7 +113,8 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
     }
     if let Some((preload, wanted)) = preload {
         add_program(&mut archive, PRELOAD, preload)?;
-        command.push_str(&verifier::script(GOHANG, PRELOAD, *wanted));
+        let running = format!("{WORKLOADS}/{}", workloads::RUNNING);
+        command.push_str(&verifier::script(GOHANG, PRELOAD, &running, *wanted));
     }
     command.push_str("exit $status\n");
     archive.file("command", 0o644, command.into());
@@ -125,7 +126,10 @@ pub fn build(content: &Content) -> Result<Vec<u8>> {
 
 /// A copy of a program of ours without debug information, which is most of it: each machine
 /// unpacks it at its start, emulated.
-fn stripped(program: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// There is no `strip`, or it does not make one.
+pub fn stripped(program: &Path) -> Result<PathBuf> {
     let copy = program.with_extension("stripped");
     run(Command::new("strip")
         .arg("--strip-debug")
@@ -140,20 +144,6 @@ fn add_program(archive: &mut Archive, place: &str, program: &Path) -> Result<()>
     archive.program(place, program)?;
     for object in shared_objects(&output(Command::new("ldd").arg(program))?) {
         archive.program(object, Path::new(object))?;
-    }
-    Ok(())
-}
-
-/// Adds the files of a folder, not those in folders below it.
-fn add_folder(archive: &mut Archive, folder: &Path) -> Result<()> {
-    let context = || format!("could not read {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(context)? {
-        let entry = entry.with_context(context)?;
-        if entry.file_type().with_context(context)?.is_file() {
-            let name = entry.file_name();
-            let place = format!("{WORKLOADS}/{}", name.to_string_lossy());
-            archive.program(&place, &entry.path())?;
-        }
     }
     Ok(())
 }

@@ -12,10 +12,12 @@ use super::fleet;
 use super::initramfs::{self, Content, Suite};
 use super::kernels::{self, Image};
 use super::machine::{self, Results};
-use super::setup::{Init, Setup};
+use super::selection;
+use super::setup::{Chosen, Init, Setup};
 use super::sources::Sources;
 use super::systemd;
 use super::tools::Tools;
+use super::workloads;
 use crate::verifier::Wanted;
 use crate::workspace::Workspace;
 
@@ -67,10 +69,24 @@ pub struct Programs {
     pub gohang: PathBuf,
     /// The privileged suite; not looked for where no tests are to run.
     pub suite: PathBuf,
-    /// A folder of built Go workloads, where tests are to run.
+    /// A folder of built Go workloads.
     pub workloads: Option<PathBuf>,
     /// What asks for the verifier's statistics, if any machine is to.
     pub preload: Option<PathBuf>,
+}
+
+impl Programs {
+    /// The same, small: see [`initramfs::stripped`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stripped(mut self) -> Result<Self> {
+        let all = [&mut self.gohang, &mut self.suite].into_iter();
+        for program in all.chain(&mut self.preload) {
+            *program = initramfs::stripped(program)?;
+        }
+        Ok(self)
+    }
 }
 
 /// Everything that machines are made of.
@@ -113,7 +129,8 @@ impl Matrix {
         })
     }
 
-    /// A machine of each kernel that this setup is for, in the short form or the long one.
+    /// A machine of each kernel that this setup is for and that has anything of the work, all of
+    /// which is the short form's if it is `short`.
     ///
     /// # Errors
     /// Their file system cannot be made.
@@ -124,36 +141,66 @@ impl Matrix {
         programs: &Programs,
         short: bool,
     ) -> Result<Vec<Job<'_>>> {
-        let initramfs = self.folder.join(format!("initramfs-{}", setup.name));
-        let suite = Suite {
-            program: &programs.suite,
-            workloads: programs.workloads.as_deref(),
-            tests: &work.tests,
-            injections: work.full.then_some(FULL_INJECTIONS),
-        };
+        let kernels: Vec<&str> = self.images.iter().map(|image| image.kernel.name).collect();
+        let mut jobs = Vec::new();
+        for (at, image) in self.images.iter().enumerate() {
+            if !setup.kernels.has(at, &kernels, short) {
+                continue;
+            }
+            let mut work = work.clone();
+            if short {
+                work.tests = selection::here(&work.tests, at, &kernels);
+            }
+            if work.is_empty() {
+                continue;
+            }
+            let few = short && !Chosen::Ends.has(at, &kernels, short);
+            jobs.push(Job {
+                image,
+                setup,
+                initramfs: self.pack(image, setup, &work, programs, few)?,
+                work,
+            });
+        }
+        Ok(jobs)
+    }
+
+    /// Writes a machine's file system; with `few` it may have fewer workloads.
+    fn pack(
+        &self,
+        image: &Image,
+        setup: &Setup,
+        work: &Work,
+        programs: &Programs,
+        few: bool,
+    ) -> Result<PathBuf> {
         let debian = match setup.init {
             Init::Script => None,
             Init::Systemd => Some(systemd::provide(&self.folder, &self.sources)?),
+        };
+        let preload = programs.preload.as_deref().zip(work.statistics);
+        let workloads = match &programs.workloads {
+            Some(folder) => workloads::files(folder, &work.tests, few, preload.is_some())?,
+            None => Vec::new(),
+        };
+        let suite = Suite {
+            program: &programs.suite,
+            tests: &work.tests,
+            full: work.full.then_some(FULL_INJECTIONS),
         };
         let archive = initramfs::build(&Content {
             debian: debian.as_deref(),
             busybox: &self.tools.busybox,
             gohang: &programs.gohang,
             suite: (!work.tests.is_empty()).then_some(suite),
-            preload: programs.preload.as_deref().zip(work.statistics),
+            workloads: &workloads,
+            preload,
         })?;
+        let name = format!("initramfs-{}-{}", image.kernel.name, setup.name);
+        let initramfs = self.folder.join(name);
         fs::write(&initramfs, archive)
             .with_context(|| format!("could not write {}", initramfs.display()))?;
-        let number = self.images.len();
-        let images = self.images.iter().enumerate();
-        let images = images.filter(|(at, _)| setup.kernels.has(*at, number, short));
-        let jobs = images.map(|(_, image)| Job {
-            image,
-            setup,
-            work: work.clone(),
-            initramfs: initramfs.clone(),
-        });
-        Ok(jobs.collect())
+        Ok(initramfs)
     }
 
     /// Boots them on so many processors of this machine, all without a number, and hands

@@ -14,13 +14,15 @@ pub mod setup;
 mod sources;
 mod systemd;
 mod tools;
+mod workloads;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -41,12 +43,18 @@ use crate::workspace::Workspace;
 /// The skips that are expected, relative to the workspace.
 const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
 
+/// How long the machines of the short form may take, on so many processors or more. What is
+/// fetched and built before does not count.
+const SHORT_LIMIT: Duration = Duration::from_secs(480);
+const SHORT_CORES: usize = 2;
+
 /// What to run where.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// Kernels as `major.minor`; all of the matrix without any.
     pub kernels: Vec<String>,
-    /// The long form: every test.
+    /// The long form: every test of what differs between kernels, and all that each of them
+    /// has; `--test` reaches the others.
     #[arg(long)]
     pub full: bool,
     /// Only tests whose names contain this; repeats.
@@ -141,8 +149,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         bail!("{EXPECTED_SKIPS} names for {kernel} a test that there is not: {skip}");
     }
     let table = verifier::Table::read(&workspace.root)?;
+    let programs = programs.stripped()?;
 
     let matrix = Matrix::provide(workspace, &options.kernels)?;
+    let short = !options.full && options.tests.is_empty();
     let wanted_forms = if options.full {
         Wanted::All
     } else {
@@ -158,7 +168,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
                 .then_some(wanted_forms),
         };
         if !work.is_empty() {
-            let short = !options.full && options.tests.is_empty();
             jobs.extend(matrix.jobs(setup, &work, &programs, short)?);
         }
     }
@@ -191,15 +200,27 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         measured.add(job.image, &results.output, &verdict.tally);
         sum.tally.add(verdict.tally);
     })?;
-    println!(
-        "\n{} machines in {} s",
-        jobs.len(),
-        begin.elapsed().as_secs()
-    );
-    if sum.is_good() && options.full && options.kernels.is_empty() && measured.is_whole() {
-        measured.write(&workspace.root)?;
+    let took = begin.elapsed();
+    println!("\n{} machines in {} s", jobs.len(), took.as_secs());
+    sum.problems.extend(overtime(short, options.cores, took));
+    let whole = options.full && options.kernels.is_empty() && options.tests.is_empty();
+    if whole && sum.is_good() && measured.is_whole() {
+        measured.write(workspace)?;
     }
     Ok(sum)
+}
+
+/// What is wrong with how long the machines took, if anything is.
+fn overtime(short: bool, cores: Option<NonZeroUsize>, took: Duration) -> Option<String> {
+    let cores = cores.or_else(|| thread::available_parallelism().ok());
+    let is_judged = short && cores.is_some_and(|cores| cores.get() >= SHORT_CORES);
+    (is_judged && took > SHORT_LIMIT).then(|| {
+        format!(
+            "the short form took {} s, and is to take {} s at most on {SHORT_CORES} processors",
+            took.as_secs(),
+            SHORT_LIMIT.as_secs()
+        )
+    })
 }
 
 /// The program under test and the suite, built where none are given, and what asks for the
@@ -229,7 +250,7 @@ fn programs(workspace: &Workspace, options: &Options) -> Result<Programs> {
 }
 
 /// Builds the Go programs that the suite traces, and returns their folder.
-fn build_workloads(workspace: &Workspace, suite: &Path) -> Result<PathBuf> {
+pub fn build_workloads(workspace: &Workspace, suite: &Path) -> Result<PathBuf> {
     let root = go::provide(&workspace.target_dir)?;
     run_command(Command::new(suite).arg("build-workloads").arg(&root))?;
     Ok(root.join("workloads"))

@@ -58,16 +58,19 @@ pub enum Chosen {
     Ends,
     /// The newest of them: what is tested is not the kernel.
     Newest,
+    /// In the short form this one, if it is among them.
+    Only(&'static str),
 }
 
 impl Chosen {
-    /// Whether the kernel at `at` among `number` is booted; `short` is the short form.
-    pub fn has(self, at: usize, number: usize, short: bool) -> bool {
-        let is_last = at + 1 == number;
+    /// Whether the kernel at `at` among `kernels` is booted; `short` is the short form.
+    pub fn has(self, at: usize, kernels: &[&str], short: bool) -> bool {
+        let is_last = at + 1 == kernels.len();
         match self {
             Self::All => true,
             Self::Ends => !short || at == 0 || is_last,
             Self::Newest => is_last,
+            Self::Only(name) => !short || kernels[at] == name,
         }
     }
 }
@@ -182,13 +185,16 @@ mod tests {
     #[test]
     fn some_kernels_stand_for_all() {
         let of = |chosen: Chosen, number, short| -> Vec<usize> {
-            let all = 0..number;
-            all.filter(|at| chosen.has(*at, number, short)).collect()
+            let (all, kernels) = (0..number, &["5.10", "6.1", "7.3"][..number]);
+            all.filter(|at| chosen.has(*at, kernels, short)).collect()
         };
         assert_eq!(of(Chosen::All, 3, true), [0, 1, 2]);
         assert_eq!(of(Chosen::Ends, 3, true), [0, 2]);
         assert_eq!(of(Chosen::Ends, 3, false), [0, 1, 2]);
         assert_eq!(of(Chosen::Newest, 3, false), [2]);
         assert_eq!(of(Chosen::Ends, 1, true), [0]);
+        assert_eq!(of(Chosen::Only("6.1"), 3, true), [1]);
+        assert!(of(Chosen::Only("6.1"), 1, true).is_empty());
+        assert_eq!(of(Chosen::Only("6.1"), 2, false), [0, 1]);
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 const OUTPUT: &str = "test a ... ok (1.0 s)\ntest b ... skipped: no fprobe\n\
@@ -73,6 +71,15 @@ fn exit_status_and_tests_must_agree() {
 fn a_machine_without_tests_is_not_asked_for_their_sum() {
     assert!(problems("", Some(0), &[], &[]).is_empty());
     assert_eq!(problems("", None, &[], &[]).len(), 1);
+}
+
+#[test]
+fn the_short_form_has_its_time() {
+    let (two, long) = (NonZeroUsize::new(2), SHORT_LIMIT + Duration::from_secs(1));
+    assert!(overtime(true, two, long).is_some());
+    assert!(overtime(true, two, SHORT_LIMIT).is_none());
+    assert!(overtime(true, NonZeroUsize::new(1), long).is_none());
+    assert!(overtime(false, two, long).is_none());
 }
 
 #[test]
