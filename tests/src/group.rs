@@ -285,6 +285,21 @@ impl Group {
         self.stat("nr_throttled")
     }
 
+    /// In how many periods the group spent what it had saved up, from `cpu.stat`; none where the
+    /// kernel does not count them (before 5.16).
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bursts(&self) -> Result<Option<u64>> {
+        let path = self.path.join("cpu.stat");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        match text.contains("nr_bursts ") {
+            true => self.stat("nr_bursts").map(Some),
+            false => Ok(None),
+        }
+    }
+
     fn stat(&self, key: &str) -> Result<u64> {
         let path = self.path.join("cpu.stat");
         let text = std::fs::read_to_string(&path)

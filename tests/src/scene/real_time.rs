@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{PERIOD_US, Scene, WORK_MS};
+use super::{Heard, PERIOD_US, Scene, WORK_MS};
 use crate::actor::{Target, pause_ms};
 use crate::group::{Group, Hierarchy};
 use crate::run::Report;
-use crate::stream::{self, Stream};
+use crate::stream;
 use crate::sys;
 
 /// How long it runs and sleeps in turn, us.
@@ -73,7 +73,8 @@ impl Scene for RealTime {
         self.target.actor.wait()
     }
 
-    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()> {
+    fn judge(&self, heard: Heard<'_>, report: &mut Report) -> Result<()> {
+        let stream = heard.stream;
         let periods = self.periods.context("not played")?;
         let process = stream.process(u32::try_from(self.target.pid)?)?;
         let running = stream::number(process, "/running_ns")?;

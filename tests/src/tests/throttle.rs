@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use crate::estimate::Differences;
 use crate::group::Hierarchy;
 use crate::run::{Report, Settings, Test, skip};
-use crate::scene::{self, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, WORK_MS};
+use crate::scene::{self, Heard, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, WORK_MS};
 use crate::stream::{self, Line, Stream};
 use crate::sys;
 
@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
     let test = |name, body| Test { name, body };
     vec![
         test("throttle::scenes", scenes),
+        test("throttle::burst", burst),
         test("throttle::without_queue_hooks", without_queue_hooks),
     ]
 }
@@ -67,15 +68,11 @@ const CHANGED: Plan = Plan {
     ..Plan::new("changed-quota", percent(10))
 };
 
-const OTHERS: [Plan; 3] = [
+const OTHERS: [Plan; 2] = [
     // The child's own cpu.stat says nothing of it.
     Plan {
         children: 1,
         ..Plan::new("parents-quota", percent(30))
-    },
-    Plan {
-        burst_us: Some(percent(20)),
-        ..Plan::new("burst", percent(30))
     },
     // What was measured stays, under its path.
     Plan {
@@ -83,6 +80,15 @@ const OTHERS: [Plan; 3] = [
         ..Plan::new("removed-group", percent(20))
     },
 ];
+
+/// Some of the quota is saved up.
+const BURST: Plan = Plan {
+    burst_us: Some(percent(20)),
+    ..Plan::new("burst", percent(30))
+};
+
+/// From here on groups can save up (kernel/sched/core.c, `cpu.max.burst`).
+const BURST_SINCE: (u32, u32) = (5, 14);
 
 fn set(h: &Hierarchy, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<Box<dyn Scene>>> {
     let set = |plan| Ok(Box::new(Steady::set(h, plan)?) as Box<dyn Scene>);
@@ -106,9 +112,27 @@ fn scenes(settings: &Settings, report: &mut Report) -> Result<()> {
         exact.end["kernel"].as_str().unwrap_or("-"),
         exact.end["precision"].as_str().unwrap_or("-")
     ));
-    let judged = scene::judge(&scenes, exact, report);
+    let judged = scene::judge(&scenes, with_hooks(exact)?, report);
     let compared = compare(&scenes, exact, estimate, report);
     judged.and(compared)
+}
+
+/// What a tracer said that hooks run queues where the kernel lets it.
+fn with_hooks(stream: &Stream) -> Result<Heard<'_>> {
+    Ok(Heard {
+        stream,
+        spans: super::ladder::has_queue_hooks()?,
+    })
+}
+
+/// A group that has saved up some of its quota and spends that.
+fn burst(settings: &Settings, report: &mut Report) -> Result<()> {
+    if sys::kernel_version()? < BURST_SINCE {
+        return Err(skip("groups of this kernel cannot save up quota"));
+    }
+    let mut scenes = set(&settings.hierarchy()?, [BURST])?;
+    let streams = scene::play(settings, &mut scenes, &[&[]])?;
+    scene::judge(&scenes, with_hooks(&streams[0])?, report)
 }
 
 /// Notes of each scene what the estimate is off by, and holds what gohang states against it
@@ -174,5 +198,9 @@ fn without_queue_hooks(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut scenes = set(&h, WAITING.into_iter().chain([CHANGED]))?;
     scenes.push(Box::new(Sleeper::set(&h)?));
     let streams = scene::play(settings, &mut scenes, &[&["--no-queue-hooks"]])?;
-    scene::judge(&scenes, &streams[0], report)
+    let heard = Heard {
+        stream: &streams[0],
+        spans: false,
+    };
+    scene::judge(&scenes, heard, report)
 }

@@ -5,12 +5,13 @@ use anyhow::{Result, bail};
 /// The tests of the short form, which CI runs: every step of the ladder, every component
 /// and every cause once, within eight minutes on two processors. The long form runs all of
 /// them.
-const SHORT: [&str; 6] = [
+const SHORT: [&str; 7] = [
     "input::lockdown",
     "input::no_cpu_controller",
     "agreement::go_quota",
     "causes::confusion",
     "throttle::scenes",
+    "throttle::burst",
     "throttle::without_queue_hooks",
 ];
 
