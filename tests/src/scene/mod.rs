@@ -4,6 +4,7 @@
 //! What is noted is made to be read by programs, as `throttle `, what it is, and `key=value`
 //! words, in which values have no spaces.
 
+mod nested;
 mod real_time;
 mod sleeper;
 mod steady;
@@ -11,6 +12,7 @@ mod steady;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+pub use nested::Nested;
 pub use real_time::RealTime;
 pub use sleeper::Sleeper;
 pub use steady::{Plan, Steady};

@@ -5,7 +5,9 @@ use anyhow::{Result, bail, ensure};
 use crate::estimate::Differences;
 use crate::group::Hierarchy;
 use crate::run::{Report, Settings, Test, skip};
-use crate::scene::{self, Heard, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, WORK_MS};
+use crate::scene::{
+    self, Heard, Nested, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, WORK_MS,
+};
 use crate::stream::{self, Line, Stream};
 use crate::sys;
 
@@ -101,6 +103,7 @@ fn scenes(settings: &Settings, report: &mut Report) -> Result<()> {
     let plans = ALONE.into_iter().chain(WAITING).chain([CHANGED]);
     let mut scenes = set(&h, plans.chain(OTHERS))?;
     scenes.push(Box::new(Sleeper::set(&h)?));
+    scenes.push(Box::new(Nested::set(&h)?));
     scenes.push(Box::new(RealTime::set(&h)?));
     let estimate = ["--throttle-source", "switch-point-estimate"];
     let streams = scene::play(settings, &mut scenes, &[&[], &estimate])?;
