@@ -198,16 +198,18 @@ impl Group {
         Ok(true)
     }
 
-    /// Lets real-time threads run in it, where a group has to be given a share for that.
+    /// Lets real-time threads run in it for so much of a second, us, where a group has to be
+    /// given a share for that (cgroup v1 with `CONFIG_RT_GROUP_SCHED`); false elsewhere.
     ///
     /// # Errors
     /// The file and the kernel's error.
-    pub fn allow_real_time(&self) -> Result<()> {
+    pub fn limit_real_time(&self, runtime_us: u64) -> Result<bool> {
         let file = "cpu.rt_runtime_us";
-        if self.path.join(file).exists() {
-            self.write(file, "600000")?;
+        if !self.path.join(file).exists() {
+            return Ok(false);
         }
-        Ok(())
+        self.write(file, &runtime_us.to_string())?;
+        Ok(true)
     }
 
     /// Sets its quota and period, microseconds.

@@ -6,6 +6,7 @@
 
 mod nested;
 mod real_time;
+mod rt_limit;
 mod sleeper;
 mod steady;
 
