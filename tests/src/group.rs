@@ -198,16 +198,18 @@ impl Group {
         Ok(true)
     }
 
-    /// Lets real-time threads run in it, where a group has to be given a share for that.
+    /// Lets real-time threads run in it for so much of a second, us, where a group has to be
+    /// given a share for that (cgroup v1 with `CONFIG_RT_GROUP_SCHED`); false elsewhere.
     ///
     /// # Errors
     /// The file and the kernel's error.
-    pub fn allow_real_time(&self) -> Result<()> {
+    pub fn limit_real_time(&self, runtime_us: u64) -> Result<bool> {
         let file = "cpu.rt_runtime_us";
-        if self.path.join(file).exists() {
-            self.write(file, "600000")?;
+        if !self.path.join(file).exists() {
+            return Ok(false);
         }
-        Ok(())
+        self.write(file, &runtime_us.to_string())?;
+        Ok(true)
     }
 
     /// Sets its quota and period, microseconds.
@@ -283,6 +285,21 @@ impl Group {
     /// When the file cannot be read or lacks the line.
     pub fn throttled_periods(&self) -> Result<u64> {
         self.stat("nr_throttled")
+    }
+
+    /// In how many periods the group spent what it had saved up, from `cpu.stat`; none where the
+    /// kernel does not count them (before 5.16).
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bursts(&self) -> Result<Option<u64>> {
+        let path = self.path.join("cpu.stat");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        match text.contains("nr_bursts ") {
+            true => self.stat("nr_bursts").map(Some),
+            false => Ok(None),
+        }
     }
 
     fn stat(&self, key: &str) -> Result<u64> {

@@ -44,6 +44,20 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
+/// The running kernel's release without what a machine's own build adds: `6.18.44`.
+///
+/// # Errors
+/// `uname` cannot be run.
+pub fn kernel_release() -> Result<String> {
+    Ok(without_suffix(&output(Command::new("uname").arg("-r"))?).to_owned())
+}
+
+/// A kernel's release up to what is neither a digit nor a dot.
+pub fn without_suffix(release: &str) -> &str {
+    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
+    &release[..end.unwrap_or(release.len())]
+}
+
 /// The command as one line for people.
 pub fn describe(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
@@ -120,6 +134,17 @@ fn changes_build(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_end_where_a_build_adds_its_own() {
+        for (release, short) in [
+            ("6.18.44-local1", "6.18.44"),
+            ("7.3.4", "7.3.4"),
+            ("6.12-rc3+", "6.12"),
+        ] {
+            assert_eq!(without_suffix(release), short);
+        }
+    }
 
     #[test]
     fn build_settings_are_removed_and_registry_settings_kept() {

@@ -4,19 +4,24 @@
 //! What is noted is made to be read by programs, as `throttle `, what it is, and `key=value`
 //! words, in which values have no spaces.
 
+mod nested;
 mod real_time;
+mod rt_limit;
 mod sleeper;
 mod steady;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
+pub use nested::Nested;
 pub use real_time::RealTime;
 pub use sleeper::Sleeper;
 pub use steady::{Plan, Steady};
 
 use crate::product::Gohang;
 use crate::run::{Report, Settings};
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
+use crate::sys;
 
 /// The quota's period, us: the shorter, the sooner enough of them have passed.
 pub const PERIOD_US: u64 = 20_000;
@@ -30,6 +35,23 @@ pub const WORK_MS: u64 = work_ms(PERIOD_US);
 /// The same for another period.
 pub const fn work_ms(period_us: u64) -> u64 {
     60 * period_us / 1_000
+}
+
+/// How long the threads and the senders may take to begin, and the last of what has happened to
+/// be seen, ms. Nothing that is measured depends on it.
+const SETTLE_MS: u64 = 100;
+
+/// A thread that runs when the quota runs out is parked before it next returns to user mode
+/// (kernel/sched/fair.c, `task_throttle_setup_work`, 6.18): within this time, ns.
+const PARK_NS: u64 = 250_000;
+
+/// What a tracer said.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// Its output.
+    pub stream: &'a Stream,
+    /// Whether it can have hooked the run queues: then it has to tell of spans.
+    pub spans: bool,
 }
 
 /// Something that happens to a group with a quota, and what the kernel's own count of it is.
@@ -50,7 +72,7 @@ pub trait Scene {
     ///
     /// # Errors
     /// What does not agree.
-    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()>;
+    fn judge(&self, heard: Heard<'_>, report: &mut Report) -> Result<()>;
 }
 
 /// Plays the scenes while each of `tracers` traces their processes with these words, and
@@ -93,10 +115,10 @@ pub fn play(
 ///
 /// # Errors
 /// All that does not agree.
-pub fn judge(scenes: &[Box<dyn Scene>], stream: &Stream, report: &mut Report) -> Result<()> {
+pub fn judge(scenes: &[Box<dyn Scene>], heard: Heard<'_>, report: &mut Report) -> Result<()> {
     let mut wrong = Vec::new();
     for scene in scenes {
-        if let Err(error) = scene.judge(stream, report) {
+        if let Err(error) = scene.judge(heard, report) {
             wrong.push(format!("{}: {error:#}", scene.name()));
         }
     }
@@ -118,5 +140,43 @@ fn within_one_percent(
          off_percent={off:+.3}"
     ));
     anyhow::ensure!(off.abs() <= 1.0, "{measure} is off by {off:.3} %");
+    Ok(())
+}
+
+/// The group that the process ran in, as gohang tells of it, which tells of spans where it can.
+fn group_of<'a>(heard: Heard<'a>, pid: u32) -> Result<&'a Value> {
+    let groups = heard.stream.end["cgroups"].as_array();
+    let has = |group: &&Value| {
+        let pids = group["pids"].as_array();
+        pids.is_some_and(|pids| pids.iter().any(|found| *found == pid))
+    };
+    let found = groups.and_then(|all| all.iter().find(has));
+    let found = found.with_context(|| format!("process {pid} is in no group"))?;
+    let spans = &found["spans"];
+    ensure!(spans.is_object() == heard.spans, "spans: {spans}");
+    Ok(found)
+}
+
+/// Notes how far the spans of a group are from the kernel's count, in percent of that, which may
+/// be 1 at most. Where threads are parked one by one, the kernel counts from the first one's
+/// park: so much more they may be, which is noted for itself.
+fn check_spans(scene: &str, spans: &Value, truth_ns: u64, report: &mut Report) -> Result<()> {
+    let ours_ns = stream::number(spans, "/total_ns")?;
+    let allowed_ns = if sys::parks_threads()? {
+        stream::number(spans, "/count")? * PARK_NS
+    } else {
+        0
+    };
+    let percent = |ns: f64| ns / truth_ns as f64 * 100.0;
+    let off = percent(ours_ns as f64 - truth_ns as f64);
+    report.note(format!(
+        "throttle spans scene={scene} ours_ns={ours_ns} truth_ns={truth_ns} \
+         off_percent={off:+.3} allowed_ns={allowed_ns}"
+    ));
+    ensure!(
+        off >= -1.0 && off <= 1.0 + percent(allowed_ns as f64),
+        "spans are off by {off:.3} %, of which parks explain {:.3}",
+        percent(allowed_ns as f64)
+    );
     Ok(())
 }

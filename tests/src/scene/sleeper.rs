@@ -4,11 +4,11 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{LONG_PERIOD_US, Scene, within_one_percent, work_ms};
+use super::{Heard, LONG_PERIOD_US, Scene, within_one_percent, work_ms};
 use crate::actor::{Target, pause_ms};
 use crate::group::{Group, Hierarchy};
 use crate::run::Report;
-use crate::stream::{self, Stream};
+use crate::stream;
 
 /// The group's quota, ns of each period.
 const QUOTA_NS: u64 = 8_000_000;
@@ -74,10 +74,12 @@ impl Scene for Sleeper {
         let ran_ns = self.sleeper.actor.expect_number("ran")?;
         let waited_ns = self.sleeper.actor.expect_number("waited")?;
         self.told = Some((naps, ran_ns, waited_ns));
-        Ok(())
+        // Nothing that comes next must keep it waiting: that would count.
+        self.sleeper.actor.wait()
     }
 
-    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()> {
+    fn judge(&self, heard: Heard<'_>, report: &mut Report) -> Result<()> {
+        let stream = heard.stream;
         let (naps, ran_ns, waited_ns) = self.told.context("not played")?;
         let process = stream.process(u32::try_from(self.sleeper.pid)?)?;
         let stall = stream::number(process, "/stall/total_ns")?;

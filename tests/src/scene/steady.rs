@@ -4,7 +4,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{PERIOD_US, Scene, WORK_MS, within_one_percent};
+use super::{
+    Heard, PERIOD_US, SETTLE_MS, Scene, WORK_MS, check_spans, group_of, within_one_percent,
+};
 use crate::actor::{self, Actor, Sends, Target, pause_ms};
 use crate::group::{Group, Hierarchy};
 use crate::run::Report;
@@ -15,17 +17,6 @@ use crate::sys;
 /// How long one of the quotas of a scene that changes it lasts, ms.
 const CHANGE_MS: u64 = WORK_MS / 6;
 
-/// How long the threads and the senders may take to begin, and the last of what has happened to
-/// be seen, ms. Nothing that is measured depends on it.
-const SETTLE_MS: u64 = 100;
-
-/// From here on groups can save up (kernel/sched/core.c, `cpu.max.burst`).
-const BURST_SINCE: (u32, u32) = (5, 14);
-
-/// A thread that runs when the quota runs out is parked before it next returns to user mode
-/// (kernel/sched/fair.c, `task_throttle_setup_work`, 6.18): within this time, ns.
-const PARK_NS: u64 = 250_000;
-
 /// What a scene is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -35,7 +26,7 @@ pub struct Plan {
     pub quota_us: u64,
     /// The quota's period, us.
     pub period_us: u64,
-    /// What may be saved up, us.
+    /// What is saved up before the threads work on, us.
     pub burst_us: Option<u64>,
     /// How many groups below the one with the quota have a target each; without any the
     /// target is in the group itself.
@@ -82,6 +73,8 @@ impl Plan {
 struct Truth {
     throttled_ns: u64,
     periods: u64,
+    /// In how many periods what was saved up was spent; none where the kernel does not say.
+    bursts: Option<u64>,
 }
 
 impl Truth {
@@ -89,6 +82,7 @@ impl Truth {
         Ok(Self {
             throttled_ns: group.throttled_ns()?,
             periods: group.throttled_periods()?,
+            bursts: group.bursts()?,
         })
     }
 }
@@ -156,8 +150,9 @@ impl Steady {
         let senders = self.targets.iter().map(|target| sends.start(target, None));
         let senders = senders.collect::<Result<Vec<Actor>>>()?;
         pause_ms(SETTLE_MS);
+        self.save_up(group)?;
         let end_ns = sys::mono_ns() + work_ms * 1_000_000;
-        self.limit(group)?;
+        group.limit((self.plan.quota_us, self.plan.period_us))?;
         for quota_us in self.plan.changes {
             pause_ms(CHANGE_MS);
             group.set_quota(*quota_us, self.plan.period_us)?;
@@ -173,27 +168,28 @@ impl Steady {
         Ok(())
     }
 
-    fn limit(&self, group: &Group) -> Result<()> {
+    /// Lets the group save up what it may: its threads are stopped for two periods with quota.
+    fn save_up(&self, group: &Group) -> Result<()> {
+        let Some(burst_us) = self.plan.burst_us else {
+            return Ok(());
+        };
+        let send_all = |signal| -> Result<()> {
+            for pid in &self.pids {
+                sys::kill(*pid, signal)?;
+            }
+            Ok(())
+        };
+        send_all(libc::SIGSTOP)?;
+        // They stop with nothing to hold them up.
+        pause_ms(SETTLE_MS);
         group.limit((self.plan.quota_us, self.plan.period_us))?;
-        if let Some(burst_us) = self.plan.burst_us
-            && !group.set_burst(burst_us)?
-        {
-            let (major, minor) = sys::kernel_version()?;
-            ensure!(
-                (major, minor) < BURST_SINCE,
-                "Linux {major}.{minor} has no file for the burst"
-            );
-        }
-        Ok(())
+        ensure!(group.set_burst(burst_us)?, "no file for the burst");
+        pause_ms(2 * self.plan.period_us / 1_000);
+        send_all(libc::SIGCONT)
     }
 
-    /// What gohang says of the group of a process that waited for a CPU for so long.
-    fn check_group(
-        &self,
-        (found, waited_ns): (&Value, u64),
-        truth_ns: u64,
-        report: &mut Report,
-    ) -> Result<()> {
+    /// What gohang says of the group of a process.
+    fn check_group(&self, found: &Value, truth_ns: u64, report: &mut Report) -> Result<()> {
         let below = match self.plan.children {
             0 => self.name.clone(),
             _ => format!("{}/child", self.name),
@@ -206,17 +202,7 @@ impl Steady {
         }
         let owner = spans["owners"][0]["path"].as_str().unwrap_or_default();
         ensure!(owner.ends_with(&self.name), "spans: {spans}");
-        let ours = stream::number(spans, "/total_ns")?;
-        // Where threads are parked one by one, the kernel counts from the first one's park: one
-        // that waits for a CPU when the quota runs out is parked once it has got that.
-        let later_ns = if sys::parks_threads()? {
-            stream::number(spans, "/count")? * PARK_NS + waited_ns
-        } else {
-            0
-        };
-        let extra_ns = ours.saturating_sub(truth_ns).min(later_ns);
-        let measure = (self.plan.what, "spans");
-        within_one_percent(measure, ours - extra_ns, truth_ns, report)
+        check_spans(self.plan.what, spans, truth_ns, report)
     }
 
     /// The episodes' throttled components as listed and as summed up.
@@ -263,6 +249,10 @@ impl Scene for Steady {
         self.truth = Some(Truth {
             throttled_ns: after.throttled_ns - before.throttled_ns,
             periods: after.periods - before.periods,
+            bursts: after
+                .bursts
+                .zip(before.bursts)
+                .map(|(after, before)| after - before),
         });
         if !self.plan.removed {
             self.group = Some(group);
@@ -280,11 +270,13 @@ impl Scene for Steady {
         Ok(())
     }
 
-    fn judge(&self, stream: &Stream, report: &mut Report) -> Result<()> {
+    fn judge(&self, heard: Heard<'_>, report: &mut Report) -> Result<()> {
+        let stream = heard.stream;
         let truth = self.truth.context("not played")?;
         let Truth {
             throttled_ns,
             periods,
+            bursts,
         } = truth;
         report.note(format!(
             "throttle scene scene={} periods={periods}",
@@ -292,19 +284,19 @@ impl Scene for Steady {
         ));
         let least = self.plan.periods;
         ensure!(periods >= least, "only {periods} of {least} periods");
+        if self.plan.burst_us.is_some() {
+            report.note(format!(
+                "throttle burst scene={} bursts={}",
+                self.plan.what,
+                bursts.map_or("-".to_owned(), |bursts| bursts.to_string())
+            ));
+            ensure!(bursts != Some(0), "nothing that was saved up was spent");
+        }
         let mut stall = 0;
         for pid in &self.pids {
             let pid = u32::try_from(*pid)?;
             stall += stream::number(stream.process(pid)?, "/stall/total_ns")?;
-            let groups = stream.end["cgroups"].as_array();
-            let has = |group: &&Value| {
-                let pids = group["pids"].as_array();
-                pids.is_some_and(|pids| pids.iter().any(|found| *found == pid))
-            };
-            let found = groups.and_then(|all| all.iter().find(has));
-            let found = found.with_context(|| format!("process {pid} is in no group"))?;
-            let waited_ns = stream::number(stream.process(pid)?, "/runqueue/total_ns")?;
-            self.check_group((found, waited_ns), throttled_ns, report)?;
+            self.check_group(group_of(heard, pid)?, throttled_ns, report)?;
             self.check_episodes(pid, stream, throttled_ns, report)?;
         }
         let threads = (self.pids.len() * self.plan.threads) as u64;

@@ -6,7 +6,7 @@ use crate::estimate::Differences;
 use crate::group::Hierarchy;
 use crate::run::{Report, Settings, Test, skip};
 use crate::scene::{
-    self, LONG_PERIOD_US, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, work_ms,
+    self, Heard, LONG_PERIOD_US, Nested, PERIOD_US, Plan, RealTime, Scene, Sleeper, Steady, work_ms,
 };
 use crate::stream::{self, Line, Stream};
 use crate::sys;
@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Test> {
     let test = |name, body| Test { name, body };
     vec![
         test("throttle::scenes", scenes),
+        test("throttle::burst", burst),
         test("throttle::without_queue_hooks", without_queue_hooks),
     ]
 }
@@ -70,15 +71,11 @@ const CHANGED: Plan = Plan {
     ..Plan::new("changed-quota", percent(10))
 };
 
-const OTHERS: [Plan; 3] = [
+const OTHERS: [Plan; 2] = [
     // The child's own cpu.stat says nothing of it.
     Plan {
         children: 1,
         ..Plan::new("parents-quota", percent(30))
-    },
-    Plan {
-        burst_us: Some(percent(20)),
-        ..Plan::new("burst", percent(30))
     },
     // What was measured stays, under its path.
     Plan {
@@ -86,6 +83,15 @@ const OTHERS: [Plan; 3] = [
         ..Plan::new("removed-group", percent(20))
     },
 ];
+
+/// Some of the quota is saved up.
+const BURST: Plan = Plan {
+    burst_us: Some(percent(20)),
+    ..Plan::new("burst", percent(30))
+};
+
+/// From here on groups can save up (kernel/sched/core.c, `cpu.max.burst`).
+const BURST_SINCE: (u32, u32) = (5, 14);
 
 fn set(h: &Hierarchy, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<Box<dyn Scene>>> {
     let set = |plan| Ok(Box::new(Steady::set(h, plan)?) as Box<dyn Scene>);
@@ -99,6 +105,7 @@ fn scenes(settings: &Settings, report: &mut Report) -> Result<()> {
     let plans = ALONE.into_iter().chain(WAITING).chain([CHANGED]);
     let mut scenes = set(&h, plans.chain(OTHERS))?;
     scenes.push(Box::new(Sleeper::set(&h)?));
+    scenes.push(Box::new(Nested::set(&h)?));
     scenes.push(Box::new(RealTime::set(&h)?));
     let estimate = ["--throttle-source", "switch-point-estimate"];
     let tracers: &[&[&str]] = if settings.full || !sys::parks_threads()? {
@@ -115,11 +122,29 @@ fn scenes(settings: &Settings, report: &mut Report) -> Result<()> {
         exact.end["kernel"].as_str().unwrap_or("-"),
         exact.end["precision"].as_str().unwrap_or("-")
     ));
-    let judged = scene::judge(&scenes, exact, report);
+    let judged = scene::judge(&scenes, with_hooks(exact)?, report);
     let compared = others
         .iter()
         .try_for_each(|estimate| compare(&scenes, exact, estimate, report));
     judged.and(compared)
+}
+
+/// What a tracer said that hooks run queues where the kernel lets it.
+fn with_hooks(stream: &Stream) -> Result<Heard<'_>> {
+    Ok(Heard {
+        stream,
+        spans: super::ladder::has_queue_hooks()?,
+    })
+}
+
+/// A group that has saved up some of its quota and spends that.
+fn burst(settings: &Settings, report: &mut Report) -> Result<()> {
+    if sys::kernel_version()? < BURST_SINCE {
+        return Err(skip("groups of this kernel cannot save up quota"));
+    }
+    let mut scenes = set(&settings.hierarchy()?, [BURST])?;
+    let streams = scene::play(settings, &mut scenes, &[&[]])?;
+    scene::judge(&scenes, with_hooks(&streams[0])?, report)
 }
 
 /// Notes of each scene what the estimate is off by, and holds what gohang states against it.
@@ -186,5 +211,9 @@ fn without_queue_hooks(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut scenes = set(&h, WAITING.into_iter().chain([CHANGED]))?;
     scenes.push(Box::new(Sleeper::set(&h)?));
     let streams = scene::play(settings, &mut scenes, &[&["--no-queue-hooks"]])?;
-    scene::judge(&scenes, &streams[0], report)
+    let heard = Heard {
+        stream: &streams[0],
+        spans: false,
+    };
+    scene::judge(&scenes, heard, report)
 }

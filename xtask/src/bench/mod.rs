@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
-use crate::process::{clean_run_env, output, run};
+use crate::process::{clean_run_env, kernel_release, output, run};
 use crate::toolchain::is_root;
 use crate::workspace::{Workspace, cargo};
 
@@ -139,7 +139,7 @@ fn cost(rounds: usize, gohang: Option<PathBuf>, object: Option<PathBuf>, cpu: us
     eprintln!("tracing {PROCESSES} processes");
     let load = load(&product)?;
     let report = Report {
-        kernel: output(Command::new("uname").arg("-r"))?,
+        kernel: kernel_release()?,
         cpus: thread::available_parallelism()?.get(),
         version: output(Command::new(&product.gohang).arg("--version"))?,
         rounds,

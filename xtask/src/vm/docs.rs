@@ -176,27 +176,30 @@ fn throttled(text: &mut String, kernels: &[Kernel]) {
     text.push_str(
         "\n## Throttled time\n\n\
          Percent that gohang is off from the kernel's own `cpu.stat` over 50 periods of 20 ms and\n\
-         more; for the woken sleeper, from its own clocks. Spans of 6.18 and later are held\n\
-         against it less the time in which threads are not parked yet, 250 us each at most.\n",
+         more; for the woken sleeper, from its own clocks. From 6.18 on spans begin before the\n\
+         kernel's count does, which starts when a thread is parked: of those, in brackets, what\n\
+         is allowed for that, 250 us a span.\n",
     );
     let tests = [
-        ("throttle::scenes", ""),
+        (&["throttle::scenes", "throttle::burst"][..], ""),
         (
-            "throttle::without_queue_hooks",
+            &["throttle::without_queue_hooks"],
             ", without the hooks on run queues",
         ),
     ];
-    for (test, how) in tests {
+    for (tests, how) in tests {
         for (measure, what) in MEASURES {
             let all = kernels.iter().map(|kernel| {
-                let found = lines(&kernel.output, test, "throttle", measure);
-                (kernel, found)
+                let found = tests
+                    .iter()
+                    .flat_map(|test| lines(&kernel.output, test, "throttle", measure));
+                (kernel, found.collect::<Vec<_>>())
             });
             let (with, found): (Vec<&Kernel>, Vec<_>) =
                 all.filter(|(_, found)| !found.is_empty()).unzip();
             let rows: Vec<(String, Vec<String>)> = scenes(&found)
                 .into_iter()
-                .map(|scene| (scene.to_owned(), cells(&found, scene, "off_percent")))
+                .map(|scene| (scene.to_owned(), off(&found, scene)))
                 .collect();
             if !rows.is_empty() {
                 table(text, &format!("{what}{how}"), &with, &rows);
@@ -215,6 +218,30 @@ fn cells(found: &[Vec<Values<'_>>], scene: &str, key: &str) -> Vec<String> {
         match all.len() {
             0 => "-".to_owned(),
             _ => all.join(", "),
+        }
+    };
+    found.iter().map(cell).collect()
+}
+
+/// How far each kernel is off, with what is allowed for parks where that is not nothing.
+fn off(found: &[Vec<Values<'_>>], scene: &str) -> Vec<String> {
+    let one = |values: &Values<'_>| {
+        let number = |key| value(Some(values), key).parse::<f64>().unwrap_or(0.0);
+        let off = value(Some(values), "off_percent");
+        match number("allowed_ns") / number("truth_ns") * 100.0 {
+            allowed if allowed > 0.0 => format!("{off} ({allowed:.2})"),
+            _ => off.to_owned(),
+        }
+    };
+    let cell = |values: &Vec<Values<'_>>| {
+        let own = values
+            .iter()
+            .filter(|one| value(Some(one), "scene") == scene);
+        let all: Vec<String> = own.map(one).collect();
+        if all.is_empty() {
+            "-".to_owned()
+        } else {
+            all.join(", ")
         }
     };
     found.iter().map(cell).collect()
@@ -309,7 +336,7 @@ mod tests {
                  \x20   throttle run kernel=6.1.0 precision=cfs-rq-overlay\n\
                  \x20   throttle stall scene=alone ours_ns=1 truth_ns=1 off_percent={off}\n\
                  \x20   throttle spans scene=two ours_ns=1 truth_ns=1 off_percent=+0.1\n\
-                 \x20   throttle spans scene=two ours_ns=1 truth_ns=1 off_percent=+0.2\n\
+                 \x20   throttle spans scene=two ours_ns=1 truth_ns=1000 off_percent=+0.2 allowed_ns=5\n\
                  \x20   throttle estimate scene=alone p99_ns=77 pairs=3\n\
                  test causes::confusion ... ok (1.0 s)\n\
                  \x20   causes run kernel=6.1.0 precision=cfs-rq-overlay injections=2 pace=2 period_us=20000\n\
@@ -333,7 +360,7 @@ mod tests {
             "| 6.1 | p 1 | `cfs-rq-overlay` | 2 passed, 0 failed, 0 skipped |",
             "| the threads' stalls | 5.10 | 6.1 |",
             "| alone | -0.021 | +0.300 |",
-            "| two | +0.1, +0.2 | +0.1, +0.2 |",
+            "| two | +0.1, +0.2 (0.50) | +0.1, +0.2 (0.50) |",
             "| alone | 77 | 77 |",
             "Kernel object: sha256 `abc`.",
             "Commit: `1234`.",

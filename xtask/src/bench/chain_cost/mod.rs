@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use super::product::Product;
 use super::{FILE, build};
 use crate::go;
-use crate::process::output;
+use crate::process::{kernel_release, output};
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
 
@@ -82,7 +82,7 @@ pub fn chain_cost(options: &Options) -> Result<()> {
         measured.push(measure(work, &program, &product, options)?);
     }
     let page = Page {
-        kernel: output(Command::new("uname").arg("-r"))?,
+        kernel: kernel_release()?,
         cpus: std::thread::available_parallelism()?.get(),
         version: output(Command::new(&product.gohang).arg("--version"))?,
         go: GO,

@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::Value;
 
 use self::document::Document;
+use crate::process::without_suffix;
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
 
@@ -71,7 +72,12 @@ fn measure(gohang: &Path) -> Result<String> {
     if !output.status.success() {
         bail!("`gohang bench` failed: {}", output.status);
     }
-    let value: Value = serde_json::from_slice(&output.stdout).context("it printed no JSON")?;
+    let mut value: Value = serde_json::from_slice(&output.stdout).context("it printed no JSON")?;
+    if let Some(kernel) = value.pointer_mut("/machine/kernel")
+        && let Some(release) = kernel.as_str()
+    {
+        *kernel = without_suffix(release).into();
+    }
     Ok(compact(&value))
 }
 
