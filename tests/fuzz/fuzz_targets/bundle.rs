@@ -23,8 +23,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         return;
     };
     match form {
-        0 => look(rest),
-        1 => look(&compress_to_vec(rest, CompressionLevel::Uncompressed)),
+        0 => drop(look(rest)),
+        1 => drop(look(&compress_to_vec(rest, CompressionLevel::Uncompressed))),
         _ => {
             let packed = pack(about(), parts(rest)).expect("short names fit");
             let bundle = look(&packed.bytes).expect("a packed bundle is one");
