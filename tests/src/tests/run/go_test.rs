@@ -223,7 +223,7 @@ fn go_test_forms(settings: &Settings, report: &mut Report) -> Result<()> {
     let go = package.root.join("bin/go");
     let go = go.to_str().context("not UTF-8")?;
     let words = words(&[go, "test", "-count=1", "-run", "TestHang"]);
-    let mut run = wrapped::wrapped(settings, &["--idle-timeout", "3s", "--no-bundle"], &words)?;
+    let mut run = wrapped::wrapped(settings, &["--idle-timeout", "3s"], &words)?;
     let run = package.go(&mut run).env("HANG", "channel");
     let output = run.stdin(Stdio::null()).stdout(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -22,10 +22,6 @@ pub fn tests() -> Vec<Test> {
             body: memory_share,
         },
         Test {
-            name: "run::useful_cpu",
-            body: useful_cpu,
-        },
-        Test {
             name: "run::not_observed",
             body: not_observed,
         },
@@ -97,20 +93,6 @@ fn memory_share(settings: &Settings, report: &mut Report) -> Result<()> {
         }
         report.note(format!("{percent}: {}", end.stderr_line()));
         expect(&end, 0, said, not_said)?;
-    }
-    Ok(())
-}
-
-/// Work that is too little to count is none.
-fn useful_cpu(settings: &Settings, report: &mut Report) -> Result<()> {
-    let script = "i=0; while [ $i -lt 30 ]; do i=$((i+1)); \
-        dd if=/dev/zero of=/dev/null bs=1k count=200 2>/dev/null; sleep 0.1; done";
-    let work = words(&["sh", "-c", script]);
-    for (percent, code, said) in [("0.1%", 0, ""), ("100%", 124, "--idle-timeout 2 s")] {
-        let options = ["--idle-timeout", "2s", "--useful-cpu", percent];
-        let end = wrapped::run(settings, &options, &work)?;
-        report.note(format!("{percent}: {}: {}", end.status, end.stderr_line()));
-        expect(&end, code, said, "")?;
     }
     Ok(())
 }
