@@ -14,7 +14,7 @@ use super::{Failure, exit};
 
 /// `gohang run`.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = AFTER)]
 pub struct RunArgs {
     /// The command, and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
@@ -29,9 +29,12 @@ pub struct RunArgs {
     pub keep: KeepArgs,
 }
 
-const EXIT_CODES: &str = "Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it \
-    hung and was ended, 137 if SIGKILL was needed for that; 125 if gohang failed, 126 if the command \
-    could not be executed, 127 if it was not found.";
+const AFTER: &str = "Times are written as 500ms, 30s, 10m or 1h 30m; sizes as 512K, 64M or 2G, in \
+    powers of 1024. What has no default is not done without the option: without --timeout and \
+    --idle-timeout only a command that is held up by a limit is ended (--stall-window).\n\n\
+    Exit codes: the command's own, or 128 + N if signal N ended it; 124 if it hung and was ended, \
+    137 if SIGKILL was needed for that; 125 if gohang failed, 126 if the command could not be \
+    executed, 127 if it was not found.";
 
 /// Limits, in systemd's words.
 #[derive(Debug, Args)]
@@ -207,7 +210,7 @@ fn percent(text: &str) -> Result<f64, String> {
     let share = number.map(|percent| percent / 100.0);
     share
         .filter(|share| *share > 0.0 && *share <= 1.0)
-        .ok_or_else(|| "give per cent, as 80%".to_owned())
+        .ok_or_else(|| "give per cent above 0% and up to 100%, as 80%".to_owned())
 }
 
 impl BreakerArgs {

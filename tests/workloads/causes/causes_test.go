@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -122,6 +124,12 @@ func TestCause(t *testing.T) {
 		values := make(chan int, 1)
 		values <- 1
 		values <- 2
+	case "channel_not_closed":
+		values := make(chan int)
+		go func() { values <- 1 }()
+		for value := range values {
+			sink += uint64(value)
+		}
 	case "cond":
 		cond := sync.NewCond(&first)
 		first.Lock()
@@ -133,6 +141,9 @@ func TestCause(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		lock.RLock()
 	case "spin":
+		spin()
+	case "deaf_spin":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT)
 		spin()
 	case "spin_on_flag":
 		var ready atomic.Bool

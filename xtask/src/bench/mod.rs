@@ -5,10 +5,13 @@ mod bpf;
 mod btf;
 mod chain_cost;
 mod crowd;
+mod pairs;
 mod ping_pong;
 mod product;
 mod report;
 mod results;
+mod run_cost;
+mod section;
 mod set;
 mod spread;
 mod switches;
@@ -66,6 +69,8 @@ pub enum Bench {
     },
     /// Measure what tracing costs Go programs and write that into docs/cost.md; needs root.
     ChainCost(chain_cost::Options),
+    /// Measure what `gohang run` costs a command and write that into docs/cost.md; needs root.
+    RunCost(run_cost::Options),
     /// Run `gohang bench` and write docs/results.md from it; needs root.
     Results(results::Options),
     /// Two threads that switch; part of `cost`.
@@ -110,6 +115,7 @@ pub fn bench(what: Bench) -> Result<()> {
             cpu,
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
+        Bench::RunCost(options) => run_cost::run_cost(&options),
         Bench::Results(options) => results::results(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),
         Bench::Sleeper => crowd::sleep(),

@@ -13,6 +13,8 @@ use crate::workspace::Workspace;
 const RECORDING: &str = "gohang-user/tests/data/stall.rec";
 /// Goroutine dumps and output of `go test` by many Go versions, relative to the workspace.
 const DUMPS: &str = "gohang-user/tests/data/dumps";
+/// A verdict, relative to the workspace.
+const VERDICT: &str = "gohang-user/tests/data/verdict.json";
 /// The running kernel's type information.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Types that a seed keeps.
@@ -34,6 +36,10 @@ pub fn make(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
         "go_dwarf" => go_programs(workspace, go::types),
         "go_dump" => dumps(workspace, "txt"),
         "go_test" => [dumps(workspace, "txt"), dumps(workspace, "jsonl")].concat(),
+        "bundle" => bundles(
+            &read(&workspace.root.join(VERDICT)),
+            &dumps(workspace, "txt"),
+        ),
         _ => Vec::new(),
     };
     let seeds: Vec<Vec<u8>> = seeds.into_iter().filter(|seed| !seed.is_empty()).collect();
@@ -89,6 +95,53 @@ fn dumps(workspace: &Workspace, ending: &str) -> Vec<Vec<u8>> {
         text.truncate(LONGEST);
     }
     texts
+}
+
+/// Bundles in the forms of the target `bundle`: members to be packed, a verdict alone and with
+/// each dump; and an archive that holds the verdict.
+fn bundles(verdict: &[u8], dumps: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let member = |name: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
+        let mut member = vec![name];
+        member.extend(length.to_le_bytes());
+        member.extend(&content[..length.into()]);
+        member
+    };
+    let packed = |members: &[Vec<u8>]| [&[2], members.concat().as_slice()].concat();
+    let alone = [member(0, verdict)];
+    let mut found = vec![packed(&alone), archive(verdict)];
+    found.extend(
+        dumps
+            .iter()
+            .map(|dump| packed(&[member(0, verdict), member(1, dump)])),
+    );
+    found
+}
+
+/// A tar archive with a member `verdict.json` and a manifest that lists none (POSIX's ustar:
+/// name at 0, mode at 100, size at 124, checksum at 148, type at 156, all numbers octal).
+fn archive(verdict: &[u8]) -> Vec<u8> {
+    const BLOCK: usize = 512;
+    let manifest = br#"{"schema_version":1,"gohang_version":"0.1.0","kernel":"6.1.0","go":[],
+        "command":["sleep"],"written":"2026-01-01T00:00:00Z","redacted":false,
+        "size_cap_bytes":1,"collectors":[],"loss":null,"members":[],"left_out":[]}"#;
+    let mut found = vec![1];
+    for (name, content) in [("verdict.json", verdict), ("manifest.json", manifest)] {
+        let mut header = [0; BLOCK];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000644");
+        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().copied().map(u32::from).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        found.extend(header);
+        found.extend(content);
+        found.resize(1 + (found.len() - 1).next_multiple_of(BLOCK), 0);
+    }
+    found.resize(found.len() + 2 * BLOCK, 0);
+    found
 }
 
 /// The first types of a BTF file with just their names.
@@ -179,6 +232,22 @@ mod tests {
         assert!(half.len() > 1 && half.len() < all.len());
         assert_eq!(half[..], all[..half.len()]);
         assert!(records(b"").is_empty());
+    }
+
+    #[test]
+    fn a_bundle_s_archive_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.tar");
+        let found = archive(b"{}");
+        fs::write(&path, &found[1..]).expect("written");
+        let mut tar = std::process::Command::new("tar");
+        let listed = tar.arg("tf").arg(&path).output().expect("tar");
+        assert!(listed.status.success(), "{listed:?}");
+        assert_eq!(listed.stdout, b"verdict.json\nmanifest.json\n");
+        // A form, a name, a length and the content.
+        let seeds = bundles(b"{}", &[b"SIGQUIT".to_vec()]);
+        assert_eq!(seeds[0], [&[2, 0, 2, 0], b"{}".as_slice()].concat());
+        assert_eq!(seeds.len(), 3);
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     } else {
         Confidence::Likely
     };
-    let locks = locks(&waiting);
+    let behind = behind(case, &waiting);
+    let locks = locks(waiting.iter().chain(&behind).copied());
     let kinds = waiting.iter().map(|goroutine| Wait::of(goroutine));
     let kind = match kinds.min_by_key(|wait| match wait {
         Wait::Lock => 0,
@@ -49,11 +50,13 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         _ => 2,
     }) {
         Some(Wait::Lock) => "lock",
+        _ if !behind.is_empty() => "lock",
         Some(Wait::Channel) => "channel",
         _ => "wait_group",
     };
     let first = waiting.first()?;
     let what = match kind {
+        "lock" if !behind.is_empty() => "others that wait for a lock that is not released",
         "lock" => "a lock that is not released",
         "channel" => "a channel on which nobody answers",
         _ => "others that do not come to an end",
@@ -62,7 +65,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         Some((_, test)) => test,
         None => format!("goroutine {}", first.header.id),
     };
-    let summary = format!("{who} waits for {what}, at {}", words::at(first));
+    let at = words::at(behind.first().unwrap_or(first));
+    let summary = format!("{who} waits for {what}, at {at}");
     let mut because: Vec<String> = waiting
         .iter()
         .take(NAMED)
@@ -71,6 +75,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     if waiting.len() > NAMED {
         because.push(format!("{} more wait as well", waiting.len() - NAMED));
     }
+    because.extend(behind.iter().take(NAMED).map(|one| words::goroutine(one)));
     because.extend(holders(case, &locks));
     if others.is_empty() {
         because.push("no goroutine runs, sleeps or waits for input or output".to_owned());
@@ -105,8 +110,20 @@ fn lead(case: &Case<'_>, waiting: &[&Goroutine]) -> bool {
         || !runs
 }
 
+/// The workers that wait for locks where those that were looked at first do not: a test waits
+/// for its goroutines, and these for each other.
+fn behind<'c>(case: &'c Case<'_>, waiting: &[&Goroutine]) -> Vec<&'c Goroutine> {
+    let is_for_lock = |goroutine: &Goroutine| Wait::of(goroutine) == Wait::Lock;
+    if waiting.iter().any(|goroutine| is_for_lock(goroutine)) {
+        return Vec::new();
+    }
+    case.workers()
+        .filter(|goroutine| is_for_lock(goroutine))
+        .collect()
+}
+
 /// The locks that are waited for, by address, with those who wait.
-fn locks<'g>(waiting: &[&'g Goroutine]) -> BTreeMap<u64, Vec<&'g Goroutine>> {
+fn locks<'g>(waiting: impl Iterator<Item = &'g Goroutine>) -> BTreeMap<u64, Vec<&'g Goroutine>> {
     let mut locks: BTreeMap<u64, Vec<&Goroutine>> = BTreeMap::new();
     for goroutine in waiting {
         if Wait::of(goroutine) == Wait::Lock
@@ -172,6 +189,7 @@ fn has_receiver_at(goroutine: &Goroutine, address: u64) -> bool {
     let own = frames.filter(|(frame, _)| {
         frame.function.contains(".(*")
             && !frame.function.starts_with("sync.")
+            && !frame.function.starts_with("internal/sync.")
             && !frame.function.starts_with("runtime.")
     });
     own.filter_map(|(_, receiver)| *receiver)

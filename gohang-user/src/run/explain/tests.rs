@@ -259,6 +259,53 @@ fn who_holds_the_lock() {
 }
 
 #[test]
+fn a_test_that_waits_for_a_deadlock_names_its_locks() {
+    let mut evidence = evidence();
+    evidence.dumps = vec![text(
+        "SIGQUIT: quit\n\n\
+        goroutine 7 gp=0xc0 m=nil [sync.WaitGroup.Wait]:\n\
+        sync.(*WaitGroup).Wait(0xc000010368)\n\t/go/waitgroup.go:118 +0x1\n\
+        example.com/p.TestX(0xc000003a40)\n\t/a/p_test.go:118 +0x2\n\
+        testing.tRunner(0xc000003a40, 0x1)\n\t/go/testing.go:9 +0x3\n\n\
+        goroutine 8 gp=0xc1 m=nil [sync.Mutex.Lock]:\n\
+        internal/sync.(*Mutex).lockSlow(0xc000010340)\n\t/go/mutex.go:149 +0x1\n\
+        example.com/p.transfer(0x1)\n\t/a/p_test.go:75 +0x2\n\
+        created by example.com/p.TestX in goroutine 7\n\t/a/p_test.go:116 +0x3\n\n\
+        goroutine 9 gp=0xc2 m=nil [sync.Mutex.Lock]:\n\
+        internal/sync.(*Mutex).lockSlow(0xc000010330)\n\t/go/mutex.go:149 +0x1\n\
+        example.com/p.transfer(0x2)\n\t/a/p_test.go:75 +0x2\n\
+        created by example.com/p.TestX in goroutine 7\n\t/a/p_test.go:117 +0x3\n",
+    )];
+    let verdict = judged(&evidence);
+    assert_eq!(
+        (verdict.cause, verdict.kind.as_deref(), verdict.confidence),
+        (Cause::Deadlock, Some("lock"), Confidence::Certain)
+    );
+    assert!(
+        verdict.summary.contains("TestX waits for others")
+            && verdict.summary.contains("p_test.go:75"),
+        "{}",
+        verdict.summary
+    );
+    for words in [
+        "goroutine 8: sync.Mutex.Lock",
+        "goroutine 9",
+        "2 locks are waited for",
+    ] {
+        let is_said = verdict.evidence.iter().any(|line| line.contains(words));
+        assert!(is_said, "{words}: {:?}", verdict.evidence);
+    }
+}
+
+#[test]
+fn a_verdict_of_an_earlier_build_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/verdict.json");
+    let verdict: Verdict = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(verdict.cause, Cause::Deadlock);
+    assert_eq!(verdict.running[0].test, "TestCause");
+}
+
+#[test]
 fn loops_have_a_name() {
     let mut evidence = evidence();
     evidence.progress.cpus = Some(1.0);

@@ -19,6 +19,9 @@ const DUMP_CPU: f64 = 0.5;
 const MOST_FOR_QUOTA: f64 = 60.0;
 /// As many periods at least.
 const PERIODS: u32 = 10;
+/// What is lacking where they print them to something that only shows that it was written to.
+const UNSEEN: &str = "goroutines: what Go programs print of them at SIGQUIT is not seen on a \
+    terminal or a device, nor with --no-observe; it is in a file or a pipe, as of `2>&1 | cat`";
 
 impl Ladder<'_> {
     /// How much longer a dump takes under the limits that still hold.
@@ -97,6 +100,9 @@ impl Ladder<'_> {
                 package,
                 text: String::from_utf8_lossy(&text).into_owned(),
             }));
+        if printed == 0 && self.streams.is_blind() {
+            self.lacks(UNSEEN);
+        }
         let left = leaves.iter().filter(|pid| !ended(pid)).count();
         let detail = format!(
             "{} asked, {left} did not end, {printed} texts",

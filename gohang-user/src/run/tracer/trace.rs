@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::setpriority_process;
 
 use super::{Ask, Outcome, Told, system};
 use crate::aggregate::{Aggregate, Context, Groups, loss};
@@ -20,6 +21,10 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the last records may take to arrive after the programs are gone.
 const LAST_RECORDS: Duration = Duration::from_millis(500);
+/// Nice value of what loads beside a command that runs: of a CPU that the command has work for,
+/// loading then takes a tenth (weights 110 and 1024, kernel `sched_prio_to_weight`), and all of
+/// one that idles.
+const NICE: i32 = 10;
 
 /// Traces `group`, when some time has passed, until told to stop, and hands over the report.
 pub(super) fn run(group: PathBuf, after: Duration, asked: &Receiver<Ask>, tell: &Sender<Told>) {
@@ -33,7 +38,8 @@ pub(super) fn run(group: PathBuf, after: Duration, asked: &Receiver<Ask>, tell: 
         }
     };
     // Whoever has gone does not want to know.
-    let outcome = Tracing::begin(group, closer).and_then(|mut tracing| {
+    let begin = Tracing::begin(group, closer, !after.is_zero() && !closer);
+    let outcome = begin.and_then(|mut tracing| {
         let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
         // Before the probes are off, which takes a while.
         if let Some(report) = tracing.follow(asked)? {
@@ -43,6 +49,22 @@ pub(super) fn run(group: PathBuf, after: Duration, asked: &Receiver<Ask>, tell: 
     });
     if let Err(error) = outcome {
         let _ = tell.send(Told::Failed(error.to_string()));
+    }
+}
+
+/// Loads in a thread of lower priority, which its own threads inherit. A thread without
+/// privileges cannot raise its priority again, so this one keeps it.
+fn start_gently(options: LiveOptions) -> Outcome<Live> {
+    let load = move || {
+        // It loads all the same where that is refused.
+        let _ = setpriority_process(None, NICE);
+        Live::start(options)
+    };
+    let thread = std::thread::Builder::new().name("loader".into());
+    let thread = thread.spawn(load).map_err(system("start a thread"))?;
+    match thread.join() {
+        Ok(live) => Ok(live?),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -56,9 +78,9 @@ struct Tracing {
 }
 
 impl Tracing {
-    fn begin(group: PathBuf, closer: bool) -> Outcome<Self> {
+    fn begin(group: PathBuf, closer: bool, gently: bool) -> Outcome<Self> {
         raise_memlock(&kernel_release()?)?;
-        let mut live = Live::start(LiveOptions {
+        let options = LiveOptions {
             selection: Selection {
                 cgroups: [group].into(),
                 ..Selection::default()
@@ -66,7 +88,12 @@ impl Tracing {
             // A command that goes on is not to pay for them.
             probe_later: !closer,
             ..LiveOptions::default()
-        })?;
+        };
+        let mut live = if gently {
+            start_gently(options)?
+        } else {
+            Live::start(options)?
+        };
         let mut start = now();
         start.mono_ns = live.open()?;
         Ok(Self {

@@ -341,6 +341,15 @@ fn wrong_usage(settings: &Settings, report: &mut Report) -> Result<()> {
     ensure!(end.status.code() == Some(125), "{}", end.status);
     let end = Gohang::spawn(settings.gohang()?, &words(&["run", "--help"]))?.wait(LIMIT)?;
     ensure!(end.status.success(), "{}", end.status);
+    let help = String::from_utf8_lossy(&end.stdout);
+    for word in [
+        "Times are written as",
+        "[default: 60s]",
+        "[default: 64M]",
+        "Exit codes:",
+    ] {
+        ensure!(help.contains(word), "no {word:?}: {help}");
+    }
     wrapped::nothing_left()
 }
 

@@ -219,6 +219,19 @@ fn go_test_forms(settings: &Settings, report: &mut Report) -> Result<()> {
             }
         }
     }
+    // What nobody sees is not evidence, and that is said.
+    let go = package.root.join("bin/go");
+    let go = go.to_str().context("not UTF-8")?;
+    let words = words(&[go, "test", "-count=1", "-run", "TestHang"]);
+    let mut run = wrapped::wrapped(settings, &["--idle-timeout", "3s"], &words)?;
+    let run = package.go(&mut run).env("HANG", "channel");
+    let output = run.stdin(Stdio::null()).stdout(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(124) && said.contains("evidence is lacking: goroutines"),
+        "{}: {said}",
+        output.status
+    );
     // Without the time for it, nothing is asked for.
     let options = ["--idle-timeout", "3s", "--dump-time", "never"];
     let end = package.test(settings, &options, &["-v"], "channel")?;

@@ -10,6 +10,7 @@ mod junit;
 mod leftovers;
 mod limits;
 mod signals;
+mod thresholds;
 mod verdicts;
 
 use crate::run::Test;
@@ -22,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         limits::tests(),
         leftovers::tests(),
         breaker::tests(),
+        thresholds::tests(),
         evidence::tests(),
         go_test::tests(),
         fetch::tests(),

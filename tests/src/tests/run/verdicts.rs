@@ -52,8 +52,8 @@ enum Hang {
     Shell(&'static str, Vec<String>),
     /// A command.
     Plain(Vec<String>),
-    /// `go get` of a module, from a proxy that does not answer.
-    Modules,
+    /// `go` with these words, from a proxy that does not answer.
+    Modules(&'static [&'static str]),
 }
 
 /// A command of which the cause is known.
@@ -65,6 +65,8 @@ struct Case {
     environment: &'static [(&'static str, &'static str)],
     /// What lifting the limit shows; empty: whatever it does.
     lift: &'static str,
+    /// Neither SIGTERM nor SIGQUIT ends it.
+    deaf: bool,
     /// It was first run when the rules had been written.
     held_out: bool,
 }
@@ -81,8 +83,13 @@ fn case(cause: &'static str, hang: Hang, options: &'static [&'static str]) -> Ca
         options,
         environment: &[],
         lift: "",
+        deaf: false,
         held_out: false,
     }
+}
+
+fn deaf(case: Case) -> Case {
+    Case { deaf: true, ..case }
 }
 
 fn held_out(case: Case) -> Case {
@@ -132,6 +139,7 @@ fn cases() -> Result<Vec<Case>> {
         case("deadlock", Hang::Go("channel"), &[]),
         lift_deadlock,
         case("deadlock", Hang::Go("channel_full"), &[]),
+        held_out(case("deadlock", Hang::Go("channel_not_closed"), &[])),
         case("deadlock", Hang::Go("cond"), &[]),
         held_out(case("deadlock", Hang::Go("read_lock_twice"), &[])),
         case("busy_loop", Hang::Go("spin"), &[]),
@@ -143,6 +151,12 @@ fn cases() -> Result<Vec<Case>> {
             &[],
         ),
         held_out(case("busy_loop", Hang::Go("spin_on_flag"), &[])),
+        deaf(case(
+            "busy_loop",
+            Hang::Shell("trap '' TERM QUIT; while :; do :; done", Vec::new()),
+            &[],
+        )),
+        deaf(case("busy_loop", Hang::Go("deaf_spin"), &[])),
         collector("collector", SOON, &[("GOMEMLIMIT", "40MiB")]),
         collector("collector", SOON, &[("GOGC", "1")]),
         held_out(collector(
@@ -184,7 +198,21 @@ fn cases() -> Result<Vec<Case>> {
             ),
             &["--tasks-max", "50"],
         )),
-        case("network", Hang::Modules, &[]),
+        case(
+            "network",
+            Hang::Modules(&["get", "example.org/nowhere@v1.0.0"]),
+            &[],
+        ),
+        case(
+            "network",
+            Hang::Modules(&["mod", "download", "example.org/nowhere@v1.0.0"]),
+            &[],
+        ),
+        held_out(case(
+            "network",
+            Hang::Modules(&["list", "-m", "-versions", "example.org/nowhere"]),
+            &[],
+        )),
         case("network", Hang::Go("dial"), &[]),
         case("network", Hang::Go("get"), &[]),
         case("network", Hang::Go("handshake"), &[]),
@@ -216,6 +244,11 @@ fn cases() -> Result<Vec<Case>> {
         case("input", Hang::Shell("read x; echo $x", Vec::new()), &[]),
         case("input", Hang::Binary("input"), &[]),
         held_out(case("input", Hang::Binary("child_reads"), &[])),
+        held_out(deaf(case(
+            "input",
+            Hang::Shell("trap '' TERM QUIT; read x; echo $x", Vec::new()),
+            &[],
+        ))),
     ])
 }
 
@@ -230,7 +263,7 @@ impl Case {
                 .map(|word| word.rsplit('/').next().unwrap_or(word))
                 .collect::<Vec<_>>()
                 .join(" "),
-            Hang::Modules => "go get, a proxy that does not answer".to_owned(),
+            Hang::Modules(words) => format!("go {}, a proxy that does not answer", words.join(" ")),
         };
         let variables = self.environment.iter();
         let variables = variables.map(|(name, value)| format!("{name}={value} "));
@@ -259,7 +292,7 @@ impl Case {
                 begin.into_iter().chain(words.iter().cloned()).collect()
             }
             Hang::Plain(words) => words.clone(),
-            Hang::Modules => words(&[go, "get", "example.org/nowhere@v1.0.0"]),
+            Hang::Modules(more) => words(&[&[go], *more].concat()),
         };
         let bundles = tempfile::tempdir()?;
         let folder = bundles.path().to_str().context("not UTF-8")?;
@@ -278,7 +311,7 @@ impl Case {
             Hang::Go(cause) | Hang::Binary(cause) => {
                 run.env("CAUSE", cause);
             }
-            Hang::Modules => {
+            Hang::Modules(_) => {
                 let proxy = format!("http://{address}");
                 run.env("GOPROXY", proxy).env("GOFLAGS", "-mod=mod");
                 run.env("GOMODCACHE", bundles.path().join("modules"));
@@ -295,8 +328,9 @@ impl Case {
         drop((silent, taken));
         wrapped::nothing_left()?;
         let code = end.status.code();
+        let expected: &[i32] = if self.deaf { &[137] } else { &[124, 137] };
         ensure!(
-            matches!(code, Some(124 | 137)),
+            code.is_some_and(|code| expected.contains(&code)),
             "{}: {}",
             end.status,
             end.stderr_line()

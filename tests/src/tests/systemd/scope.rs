@@ -140,6 +140,16 @@ fn scope(settings: &Settings, report: &mut Report) -> Result<()> {
     ensure!(used < 750_000_000, "it used {used} ns");
     ensure!(!end.stderr.contains("warning"), "{}", end.stderr_line());
     drop(slice);
+    // Where it is told to, it does without systemd.
+    let groups = words(&["cat", "/proc/self/cgroup"]);
+    let end = wrapped::run(settings, &["--no-systemd", "--tasks-max", "20"], &groups)?;
+    expect_code(&end, 0)?;
+    let groups = String::from_utf8_lossy(&end.stdout);
+    ensure!(
+        groups.contains("/gohang-run-") && !groups.contains(".scope"),
+        "{groups}: {}",
+        end.stderr_line()
+    );
     as_before(manager, &before)
 }
 

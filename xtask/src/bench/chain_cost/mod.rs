@@ -2,7 +2,6 @@
 //! nothing attached, in alternating pairs.
 
 mod page;
-mod pairs;
 mod work;
 
 use std::fs;
@@ -11,19 +10,19 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::pairs::{Change, alternate};
 use super::product::Product;
-use super::{FILE, build};
+use super::{FILE, build, section};
 use crate::go;
 use crate::process::{kernel_release, output};
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
 
 use self::page::Page;
-use self::pairs::Change;
-use self::work::{Figures, WORKS, Work};
+use self::work::{WORKS, Work};
 
-/// How the section of the page begins; it ends with the next one.
-const HEAD: &str = "\n## Go programs\n";
+/// The section's title.
+const TITLE: &str = "Go programs";
 
 /// The Go version of the programs.
 const GO: &str = "1.27.3";
@@ -91,23 +90,10 @@ pub fn chain_cost(options: &Options) -> Result<()> {
     };
     print!("{page}");
     if writes {
-        let path = workspace.root.join(FILE);
-        let before = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(&path, with_section(&before, &page.to_string()))
-            .with_context(|| format!("could not write {}", path.display()))?;
+        section::write(&workspace.root.join(FILE), TITLE, &page.to_string())?;
         eprintln!("written to {FILE}");
     }
     Ok(())
-}
-
-/// The page with this section in the place of the one that it has, or behind all others.
-fn with_section(page: &str, section: &str) -> String {
-    let Some(from) = page.find(HEAD) else {
-        return format!("{}\n{HEAD}{section}", page.trim_end_matches('\n'));
-    };
-    let rest = &page[from + HEAD.len()..];
-    let next = rest.find("\n## ").map_or("", |at| &rest[at..]);
-    format!("{}{HEAD}{section}{next}", &page[..from])
 }
 
 /// Builds `tests/workloads/service`.
@@ -142,46 +128,7 @@ fn measure(
     let arguments: Vec<&str> = options.trace_argument.iter().map(String::as_str).collect();
     let traced = || work.run(program, Some((product, &arguments)));
     let alone = || work.run(program, None);
-    let mut runs: Vec<(Figures, Figures)> = Vec::new();
-    for pair in 0..options.pairs {
-        let (without, with) = if pair % 2 == 0 {
-            let without = alone()?;
-            (without, traced()?)
-        } else {
-            let with = traced()?;
-            (alone()?, with)
-        };
-        eprintln!("  {without:.0?} {with:.0?}");
-        runs.push((without, with));
-    }
-    let changes = work.figures.iter().enumerate().map(|(i, figure)| {
-        let of = |pick: fn(&(Figures, Figures)) -> &Figures| {
-            runs.iter().map(|run| pick(run)[i]).collect::<Vec<f64>>()
-        };
-        Change::of(figure, &of(|run| &run.0), &of(|run| &run.1))
-    });
-    Ok(Measured {
-        work,
-        changes: changes.collect::<Option<_>>().context("too few pairs")?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_section_takes_the_place_of_its_predecessor() {
-        let page = "# Page\n\n## Other\n\ntext\n";
-        let first = with_section(page, "\nold\n");
-        assert_eq!(
-            first,
-            "# Page\n\n## Other\n\ntext\n\n## Go programs\n\nold\n"
-        );
-        let more = format!("{first}\n## Last\n\nend\n");
-        assert_eq!(
-            with_section(&more, "\nnew\n"),
-            "# Page\n\n## Other\n\ntext\n\n## Go programs\n\nnew\n\n## Last\n\nend\n"
-        );
-    }
+    let runs = alternate(options.pairs, alone, traced)?;
+    let changes = Change::of_all(work.figures, &runs).context("too few pairs")?;
+    Ok(Measured { work, changes })
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Page {
         )?;
         for Measured { work, changes } in measured {
             for change in changes {
-                let (low, high) = change.interval;
+                let (low, high) = change.percent.interval;
                 let digits = usize::from(change.alone < 1000.0);
                 writeln!(
                     f,
@@ -57,8 +57,8 @@ impl fmt::Display for Page {
                         " "
                     },
                     change.figure.unit,
-                    change.median,
-                    change.verdict(AIM),
+                    change.percent.median,
+                    change.percent.verdict(AIM),
                 )?;
             }
         }

@@ -7,21 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::bench::pairs::{Figure, Figures};
 use crate::bench::product::Product;
-
-/// What a run is measured by.
-#[derive(Debug)]
-pub struct Figure {
-    /// What it is called.
-    pub title: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    /// Whether a smaller one is for the worse.
-    pub more_is_better: bool,
-}
-
-/// A run's figures in the order of [`Work::figures`].
-pub type Figures = Vec<f64>;
 
 /// A work.
 #[derive(Debug)]

@@ -1,0 +1,74 @@
+//! The figures as a section of the page.
+
+use std::fmt;
+
+use super::Measured;
+
+/// What gohang may add to a command's time, ms.
+const AIM_MS: f64 = 50.0;
+/// And percent.
+const AIM_PERCENT: f64 = 1.0;
+
+/// Everything measured.
+#[derive(Debug)]
+pub struct Page {
+    pub kernel: String,
+    pub cpus: usize,
+    pub version: String,
+    pub go: &'static str,
+    pub pairs: u16,
+    pub measured: Vec<Measured>,
+}
+
+/// Markdown, without the heading.
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel,
+            cpus,
+            version,
+            go,
+            pairs,
+            measured,
+        } = self;
+        writeln!(
+            f,
+            "\nPrinted by `cargo xtask bench run-cost` (as root), here with {version}, kernel \
+             {kernel}, {cpus} CPUs, Go\n{go}: commands that finish normally below `gohang run` \
+             against the same commands bare, from\ntheir start to the end of their output; \
+             {pairs} pairs, now the one first and now the other. What is\nadded within a pair \
+             is given by its median with the distribution-free 95 % interval from order\n\
+             statistics (that of the sign test). CPU time is that of gohang and the command \
+             together, and\nmost of what is added is the loading of the kernel programs. The \
+             aim is that the intervals of a\nsuite's time end below {AIM_MS:.0} ms and below \
+             {AIM_PERCENT:.0} %; where an interval holds that figure, neither\nis shown.\n\n\
+             | command | figure | bare | added | 95 % interval | added | 95 % interval \
+             | below {AIM_MS:.0} ms | below {AIM_PERCENT:.0} % |\n\
+             | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |"
+        )?;
+        for Measured { work, changes } in measured {
+            for (index, change) in changes.iter().enumerate() {
+                let (amount, percent) = (change.amount, change.percent);
+                // The aims are for the time.
+                let verdict = |is_aim: bool, word| if is_aim && index == 0 { word } else { "" };
+                writeln!(
+                    f,
+                    "| {} | {} | {:.1} ms | {:+.1} ms | {:+.1} to {:+.1} ms | {:+.2} % | {:+.2} \
+                     to {:+.2} % | {} | {} |",
+                    work.title,
+                    change.figure.title,
+                    change.alone,
+                    amount.median,
+                    amount.interval.0,
+                    amount.interval.1,
+                    percent.median,
+                    percent.interval.0,
+                    percent.interval.1,
+                    verdict(true, amount.verdict(AIM_MS)),
+                    verdict(work.is_suite, percent.verdict(AIM_PERCENT)),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
