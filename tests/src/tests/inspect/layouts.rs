@@ -38,12 +38,10 @@ enum View {
     /// The machine's namespace, with its own group mounted in the hierarchy's place, as runc has
     /// it on version 1.
     OwnGroup,
-    /// Its own namespace, with the machine's mounts.
-    Mounts,
 }
 
 impl View {
-    const ALL: [Self; 3] = [Self::Namespace, Self::OwnGroup, Self::Mounts];
+    const ALL: [Self; 2] = [Self::Namespace, Self::OwnGroup];
 
     /// Gives this view to a command that has joined `group`; `aside` is an empty folder.
     fn give(
@@ -73,7 +71,6 @@ impl View {
                     sys::unmount(&at)?;
                     sys::mount(&aside, &at, c"", libc::MS_MOVE, c"")
                 }
-                Self::Mounts => sys::unshare(libc::CLONE_NEWCGROUP),
             }
         };
         // SAFETY: system calls between fork and exec, on strings that are there already.
