@@ -18,6 +18,7 @@ pub mod demo;
 pub mod doctor;
 pub mod event;
 pub mod experiment;
+pub mod explain;
 pub mod gate;
 pub mod golang;
 pub mod inspect;

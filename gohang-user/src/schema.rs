@@ -5,12 +5,12 @@
 
 use schemars::{Schema, schema_for};
 
-use crate::alert::Explanations;
 use crate::bench::Bench;
 use crate::bundle::Manifest;
 use crate::compare::Comparison;
 use crate::demo::Demo;
 use crate::doctor::Doctor;
+use crate::explain::Explanations;
 use crate::inspect::Inspection;
 use crate::report::Report;
 use crate::run::explain::Verdict;

@@ -21,20 +21,30 @@ pub enum Version {
     V2,
 }
 
-/// The mounted hierarchy with the cpu controller.
+/// The mounted hierarchy with a controller.
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
     root: PathBuf,
+    /// What it is mounted with, the file system's own options.
+    options: String,
     /// Its interface.
     pub version: Version,
 }
 
 impl Hierarchy {
-    /// Finds it in `/proc/self/mountinfo`.
+    /// Finds that of the cpu controller in `/proc/self/mountinfo`.
     ///
     /// # Errors
-    /// When no mounted hierarchy has the cpu controller.
+    /// When no mounted hierarchy has it.
     pub fn find() -> Result<Self> {
+        Self::of("cpu")
+    }
+
+    /// Finds that of any controller.
+    ///
+    /// # Errors
+    /// When no mounted hierarchy has it.
+    pub fn of(controller: &str) -> Result<Self> {
         let text = std::fs::read_to_string("/proc/self/mountinfo")?;
         for line in text.lines() {
             let Some((left, right)) = line.split_once(" - ") else {
@@ -45,23 +55,41 @@ impl Hierarchy {
             let Some(root) = left.split(' ').nth(4).map(PathBuf::from) else {
                 continue;
             };
-            if kind == "cgroup" && options.split(',').any(|o| o == "cpu") {
+            if kind == "cgroup" && options.split(',').any(|o| o == controller) {
                 return Ok(Self {
                     root,
+                    options: options.to_owned(),
                     version: Version::V1,
                 });
             }
             let controllers = std::fs::read_to_string(root.join("cgroup.controllers"));
             if kind == "cgroup2"
-                && controllers.is_ok_and(|c| c.split_whitespace().any(|c| c == "cpu"))
+                && controllers.is_ok_and(|c| c.split_whitespace().any(|c| c == controller))
             {
                 return Ok(Self {
                     root,
+                    options: options.to_owned(),
                     version: Version::V2,
                 });
             }
         }
-        bail!("no cgroup hierarchy with the cpu controller is mounted")
+        bail!("no cgroup hierarchy with the {controller} controller is mounted")
+    }
+
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// How it is mounted once more: the file system, and its options.
+    pub fn mount(&self) -> (&'static str, String) {
+        let own = |option: &&str| !matches!(*option, "rw" | "ro");
+        let own = self.options.split(',').filter(own);
+        let own: Vec<&str> = own.collect();
+        match self.version {
+            Version::V1 => ("cgroup", own.join(",")),
+            Version::V2 => ("cgroup2", String::new()),
+        }
     }
 
     /// The names of gohang's own groups that exist now, the suite's excepted.
@@ -154,6 +182,37 @@ impl Group {
     /// The file and the kernel's error.
     pub fn named_child(&self, name: &str, quota: Option<(u64, u64)>) -> Result<Self> {
         Self::make(self.path.join(name), self.version, quota)
+    }
+
+    /// Makes a group directly below the root of the cpuset controller's hierarchy, with these
+    /// CPUs, below which groups can have their own.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn of_cpus(h: &Hierarchy, cpus: &str) -> Result<Self> {
+        if h.version == Version::V2 {
+            write(&h.root.join("cgroup.subtree_control"), "+cpuset")?;
+        }
+        let group = Self::new(h, None)?;
+        group.set_cpus(cpus)?;
+        if h.version == Version::V2 {
+            group.write("cgroup.subtree_control", "+cpuset")?;
+        }
+        Ok(group)
+    }
+
+    /// Lets its members run on these CPUs.
+    ///
+    /// # Errors
+    /// The file and the kernel's error.
+    pub fn set_cpus(&self, cpus: &str) -> Result<()> {
+        // On version 1 nobody may join a group without memory nodes.
+        if self.version == Version::V1 {
+            let above = self.path.parent().context("a group without a parent")?;
+            let mems = std::fs::read_to_string(above.join("cpuset.mems"))?;
+            self.write("cpuset.mems", mems.trim())?;
+        }
+        self.write("cpuset.cpus", cpus)
     }
 
     /// Its directory.

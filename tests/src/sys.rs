@@ -1,6 +1,6 @@
 //! Thin, checked wrappers around the system calls that several parts of the suite need.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -126,6 +126,61 @@ pub fn drop_capability(number: u32) -> io::Result<()> {
     }
 }
 
+/// Gives the calling thread namespaces of its own (`libc::CLONE_NEW*`). Fit to be called
+/// between fork and exec.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: takes flags only.
+    check(unsafe { libc::unshare(flags) }.into())
+}
+
+/// Keeps what is mounted in the caller's mount namespace from all others. Fit to be called
+/// between fork and exec.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn mounts_private() -> io::Result<()> {
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    mount(c"none", c"/", c"", flags, c"")
+}
+
+/// Mounts something. Fit to be called between fork and exec.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn mount(
+    what: &CStr,
+    at: &CStr,
+    kind: &CStr,
+    flags: libc::c_ulong,
+    options: &CStr,
+) -> io::Result<()> {
+    // SAFETY: zero-terminated strings, which the kernel only reads.
+    check(
+        unsafe {
+            libc::mount(
+                what.as_ptr(),
+                at.as_ptr(),
+                kind.as_ptr(),
+                flags,
+                options.as_ptr().cast(),
+            )
+        }
+        .into(),
+    )
+}
+
+/// Takes away what is mounted there, at once. Fit to be called between fork and exec.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn unmount(at: &CStr) -> io::Result<()> {
+    // SAFETY: a zero-terminated string, which the kernel only reads.
+    check(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) }.into())
+}
+
 /// Makes the kernel kill this process when the thread that started it ends.
 pub fn die_with_parent() {
     // SAFETY: only integers are passed.
@@ -142,27 +197,10 @@ pub fn tracefs_root() -> io::Result<std::path::PathBuf> {
     if let Some(p) = places.iter().find(found) {
         return Ok((*p).into());
     }
-    let c = |s: &str| CString::new(s).expect("no zero byte in a constant");
-    let (none, root, at, fs) = (c("none"), c("/"), c(places[0]), c("tracefs"));
-    // SAFETY: unshare takes a flag.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
-    let private = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: zero-terminated strings that live until the end of this function; a change of
-    // propagation takes neither a type nor data, tracefs takes no data.
-    unsafe {
-        let nothing = std::ptr::null();
-        check(
-            libc::mount(
-                none.as_ptr(),
-                root.as_ptr(),
-                nothing,
-                private,
-                nothing.cast(),
-            )
-            .into(),
-        )?;
-        check(libc::mount(fs.as_ptr(), at.as_ptr(), fs.as_ptr(), 0, nothing.cast()).into())?;
-    }
+    let at = CString::new(places[0])?;
+    unshare(libc::CLONE_NEWNS)?;
+    mounts_private()?;
+    mount(c"tracefs", &at, c"tracefs", 0, c"")?;
     Ok(places[0].into())
 }
 

@@ -1,6 +1,6 @@
 //! `cpus-narrower-than-quota`: the quota pays for more CPUs than the process may run on.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 use crate::units::cpus;
 
@@ -10,6 +10,17 @@ pub(super) struct CpusNarrowerThanQuota;
 impl Rule for CpusNarrowerThanQuota {
     fn name(&self) -> &'static str {
         "cpus-narrower-than-quota"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the process may run on fewer CPUs than its quota pays for",
+            meaning: "The part of the quota above the CPUs that it may run on can never be used: load that was planned by the quota waits on the run queue instead.",
+            detection: "the CPUs in Cpus_allowed_list of /proc/PID/status (cpuset and affinity) are fewer than quota / period of the tightest limit",
+            severity: "info, always",
+            limits: &[],
+            advice: "AllowedCPUs= (cpuset.cpus) with as many CPUs as the quota, or CPUQuota= by the number of CPUs",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `cpus-wider-than-gomaxprocs`: there are CPUs and quota that the runtime does not use.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct CpusWiderThanGomaxprocs;
 impl Rule for CpusWiderThanGomaxprocs {
     fn name(&self) -> &'static str {
         "cpus-wider-than-gomaxprocs"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "GOMAXPROCS is lower than there is room for",
+            meaning: "Goroutines wait for one of its processors while CPUs that the process may use and has quota for stand idle: a backlog, not throttling.",
+            detection: "GOMAXPROCS is below the CPUs that it may run on, and below quota / period rounded down of the tightest limit where there is one",
+            severity: "info, always",
+            limits: &[],
+            advice: "a higher GOMAXPROCS or none, or fewer CPUs if the rest is meant for others",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

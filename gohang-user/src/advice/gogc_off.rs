@@ -1,6 +1,6 @@
 //! `gogc-off`: the collector is off, and no limit turns it on.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct GogcOff;
 impl Rule for GogcOff {
     fn name(&self) -> &'static str {
         "gogc-off"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the garbage collector is off, without a memory limit to turn it on",
+            meaning: "Nothing is ever collected: the heap only grows, until the kernel kills the process.",
+            detection: "GOGC is off or negative, read from the process or its environment, and there is no GOMEMLIMIT",
+            severity: "warning, always",
+            limits: &[],
+            advice: "GOMEMLIMIT beside GOGC=off, or no GOGC",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `gomaxprocs-above-quota`: more goroutines may run at a time than the quota pays for.
 
-use super::{Advice, Rule, Settings, Subject, evidence, procs_for};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence, procs_for};
 use crate::report::Severity;
 use crate::units::{cpus, duration, percent};
 
@@ -14,6 +14,17 @@ pub(super) struct GomaxprocsAboveQuota;
 impl Rule for GomaxprocsAboveQuota {
     fn name(&self) -> &'static str {
         "gomaxprocs-above-quota"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "GOMAXPROCS is higher than the CPU quota has room for",
+            meaning: "With that many goroutines running at a time the quota of a period is used up early, and then the whole group stands still until the next, sysmon and the collector included. The longest stall is period - quota / GOMAXPROCS.",
+            detection: "GOMAXPROCS, as read from the process or else as its version computes it, is above max(2, quota / period rounded up), as Go 1.25 and later round it, of the tightest limit on the way up from its group",
+            severity: "warning; critical where more than 25 % of the periods were throttled, in the sample or else so far",
+            limits: &[],
+            advice: "Go 1.25 or later with \"go 1.25\" in go.mod, which heeds the quota of the process's own group; else GOMAXPROCS in its environment, or a higher quota",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

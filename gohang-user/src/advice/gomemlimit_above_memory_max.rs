@@ -1,6 +1,6 @@
 //! `gomemlimit-above-memory-max`: the collector aims beyond what the group may use.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct GomemlimitAboveMemoryMax;
 impl Rule for GomemlimitAboveMemoryMax {
     fn name(&self) -> &'static str {
         "gomemlimit-above-memory-max"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "GOMEMLIMIT is above the group's memory limit, or too close to it",
+            meaning: "GOMEMLIMIT counts what the runtime manages, not the program's file, C memory and file cache: the kernel's limit is reached first, and the process is killed before the collector begins to hurry.",
+            detection: "GOMEMLIMIT, read from the process or its environment, is above 95 % of the lowest memory.max on the way up",
+            severity: "warning above memory.max, info just below it",
+            limits: &[],
+            advice: "GOMEMLIMIT of 90 % of memory.max, or a higher memory.max",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

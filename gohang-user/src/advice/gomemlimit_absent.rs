@@ -1,6 +1,6 @@
 //! `gomemlimit-absent`: memory is limited, and the collector does not know.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::inspect::HAS_MEMORY_LIMIT;
 use crate::report::Severity;
 
@@ -10,6 +10,17 @@ pub(super) struct GomemlimitAbsent;
 impl Rule for GomemlimitAbsent {
     fn name(&self) -> &'static str {
         "gomemlimit-absent"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the group's memory is limited, and the runtime does not know",
+            meaning: "The collector goes by the growth of the heap alone (GOGC): it lets it grow to live heap * (1 + GOGC / 100), past the limit when most of it is live, and the kernel kills the process although much of it is garbage.",
+            detection: "a group on the way up has memory.max, and the process, of Go 1.19 or later and with its collector on, has no GOMEMLIMIT",
+            severity: "info; warning where its resident memory is above 75 % of memory.max",
+            limits: &[],
+            advice: "GOMEMLIMIT of 90 % of memory.max",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

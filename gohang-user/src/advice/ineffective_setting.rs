@@ -1,6 +1,6 @@
 //! `ineffective-setting`: a setting that does nothing in this version.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::golang::Origin;
 use crate::inspect::HAS_MEMORY_LIMIT;
 use crate::report::Severity;
@@ -11,6 +11,17 @@ pub(super) struct IneffectiveSetting;
 impl Rule for IneffectiveSetting {
     fn name(&self) -> &'static str {
         "ineffective-setting"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a setting that does nothing in this version of Go",
+            meaning: "Someone relies on it: what it was set for is not done, and the next one to read it is misled.",
+            detection: "GODEBUG of the environment, by what the runtime of the program's version knows and does with that value; GOMEMLIMIT before Go 1.19",
+            severity: "info, always",
+            limits: &[],
+            advice: "remove it, or build with a version that heeds it",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

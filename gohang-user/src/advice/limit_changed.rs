@@ -1,6 +1,6 @@
 //! `limit-changed`: limits changed after the start of a runtime that does not notice.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct LimitChanged;
 impl Rule for LimitChanged {
     fn name(&self) -> &'static str {
         "limit-changed"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "CPUs or quota were changed after the start, with a runtime that does not notice",
+            meaning: "Go before 1.25 reads its CPUs once, at the start; later versions look again about once a second, but not where updatemaxprocs is 0, as go.mod lines below 1.25 have it.",
+            detection: "GOMAXPROCS as read from the process differs from what the same version would compute now from its CPUs, its group's quota and its environment, it was not given, and the runtime does not look again; a program that set it itself looks the same",
+            severity: "warning where GOMAXPROCS is higher than it would be now, else info",
+            limits: &[],
+            advice: "restart the process after such a change, or Go 1.25 or later with \"go 1.25\" in go.mod",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

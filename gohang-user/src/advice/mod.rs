@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::alert::Explanation;
 use crate::inspect::model::{EffectiveCpu, Process};
 use crate::report::Severity;
 
@@ -108,6 +109,9 @@ fn procs_for(limit: &EffectiveCpu) -> u32 {
 pub trait Rule: std::fmt::Debug + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
+
+    /// What it is, for `gohang explain`.
+    fn explanation(&self) -> Explanation;
 
     /// What it finds.
     fn look(&self, subject: &Subject<'_>) -> Option<Advice>;

@@ -1,6 +1,6 @@
 //! `other-group-watched`: the runtime follows the quota of a group that the process left.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct OtherGroupWatched;
 impl Rule for OtherGroupWatched {
     fn name(&self) -> &'static str {
         "other-group-watched"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the process was moved to another group, and its runtime still goes by the old one's quota",
+            meaning: "The Go runtime finds its group once, at the start, and keeps that group's quota file open: neither the move nor later changes of the new group's quota reach GOMAXPROCS.",
+            detection: "the quota file that a Go 1.25 or later program keeps open (/proc/PID/fd) is not that of the group in /proc/PID/cgroup, and no GOMAXPROCS was given",
+            severity: "warning, always",
+            limits: &[],
+            advice: "start it in its place in place of moving it, restart it, or have the program call runtime.GOMAXPROCS(n); gohang inspect PID --migrate-to CGROUP says beforehand what a move changes",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

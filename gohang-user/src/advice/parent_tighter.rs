@@ -1,6 +1,6 @@
 //! `parent-tighter`: a limit above the process's own group, which the runtime does not see.
 
-use super::{Advice, Rule, Settings, Subject, evidence, procs_for};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence, procs_for};
 use crate::report::Severity;
 use crate::units::cpus;
 
@@ -10,6 +10,17 @@ pub(super) struct ParentTighter;
 impl Rule for ParentTighter {
     fn name(&self) -> &'static str {
         "parent-tighter"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "a group above the process's own has the tighter CPU limit, which the Go runtime does not see",
+            meaning: "Go 1.25 and later read the quota of the process's own group only. Where the limit is on a slice, a pod or a parent, they run more goroutines at a time than that pays for.",
+            detection: "the tightest limit on the way up is not that of the process's own group, the runtime heeds quotas and was given no GOMAXPROCS, and GOMAXPROCS is above what that limit has room for",
+            severity: "warning, always",
+            limits: &[],
+            advice: "set the limit on the process's own group too (CPUQuota= on the unit, resources.limits.cpu on the container), or GOMAXPROCS in its environment",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

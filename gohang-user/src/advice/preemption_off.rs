@@ -1,6 +1,6 @@
 //! `preemption-off`: the process runs without preemption signals.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct PreemptionOff;
 impl Rule for PreemptionOff {
     fn name(&self) -> &'static str {
         "preemption-off"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "asynchronous preemption is switched off",
+            meaning: "No goroutine that runs without a function call can be stopped: it holds up garbage collection, and with it all others, until it ends by itself.",
+            detection: "GODEBUG=asyncpreemptoff=1 in the process's environment, or built into the program by go.mod or a //go:debug line, in a version that heeds it",
+            severity: "critical, always",
+            limits: &[],
+            advice: "take asyncpreemptoff out of GODEBUG, of the godebug lines in go.mod and of //go:debug lines; it is for finding out whether a fault comes from preemption, not for running",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `quota-below-one`: several threads share less than one CPU.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 use crate::units::{cpus, duration};
 
@@ -13,6 +13,17 @@ pub(super) struct QuotaBelowOne;
 impl Rule for QuotaBelowOne {
     fn name(&self) -> &'static str {
         "quota-below-one"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "several busy threads share less than one CPU",
+            meaning: "Less than one CPU runs out in every period in which something runs all the time. With two threads busy it runs out twice as early, and what waits for either of them waits until the next period.",
+            detection: "with --sample: the tightest limit is below one CPU, and at least two threads, and no more than GOMAXPROCS, each used 10 % of it or more",
+            severity: "warning, always",
+            limits: &[],
+            advice: "a whole CPU (CPUQuota=100%), or GOMAXPROCS=1: by a quota, Go 1.25 and later never go below 2",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `sigurg-ignored`: the process throws preemption signals away.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct SigurgIgnored;
 impl Rule for SigurgIgnored {
     fn name(&self) -> &'static str {
         "sigurg-ignored"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the process ignores SIGURG",
+            meaning: "The kernel drops each preemption signal at once, so that no goroutine can be stopped in a loop without calls; the runtime goes on sending.",
+            detection: "SIGURG is in SigIgn of /proc/PID/status, of a Go program",
+            severity: "critical, always",
+            limits: &[],
+            advice: "remove signal.Ignore() without arguments or for SIGURG, and C code that sets SIG_IGN for it",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `sigurg-masked`: threads keep preemption signals blocked.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 /// Most threads that are named.
@@ -12,6 +12,17 @@ pub(super) struct SigurgMasked;
 impl Rule for SigurgMasked {
     fn name(&self) -> &'static str {
         "sigurg-masked"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "threads of the process keep SIGURG blocked",
+            meaning: "A goroutine on such a thread cannot be preempted, and no second signal is sent while one is pending. On threads of C code that never run Go it does no harm.",
+            detection: "SIGURG is in SigBlk of /proc/PID/task/TID/status, of any thread of a Go program",
+            severity: "warning; critical where one of these threads has it pending (SigPnd)",
+            limits: &[],
+            advice: "leave SIGURG out of the set given to sigprocmask or pthread_sigmask in C code, and to RawSyscall(SYS_RT_SIGPROCMASK) in Go; unblock it before a callback into Go",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,6 +1,6 @@
 //! `tasks-limit`: the group is near, or was at, its limit of tasks.
 
-use super::{Advice, Rule, Settings, Subject, evidence};
+use super::{Advice, Explanation, Rule, Settings, Subject, evidence};
 use crate::report::Severity;
 
 #[derive(Debug)]
@@ -9,6 +9,17 @@ pub(super) struct TasksLimit;
 impl Rule for TasksLimit {
     fn name(&self) -> &'static str {
         "tasks-limit"
+    }
+
+    fn explanation(&self) -> Explanation {
+        Explanation {
+            summary: "the group is about to run out of tasks, or has",
+            meaning: "A thread that the runtime cannot start ends the program. It starts one for each blocked system call and cgo call beyond GOMAXPROCS.",
+            detection: "pids.current is at 90 % of the lowest pids.max on the way up or above, or pids.events there counts refused forks",
+            severity: "warning; critical where forks were refused",
+            limits: &[],
+            advice: "a higher TasksMax= (pids.max), or fewer blocking calls at a time",
+        }
     }
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {

@@ -1,9 +1,9 @@
-//! What rules are, for people who meet one of their alerts.
+//! What a rule says about itself; [`crate::explain`] puts it under its name.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Rule, rules};
+use super::rules;
 
 /// What a rule is. Its text lives with the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,85 +64,8 @@ pub(super) const LATE_LIMIT: Limit = Limit {
     meaning: "longest time that sysmon may ask late, or wait each time, that is not reported",
 };
 
-/// A rule's explanation under its name.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Explained {
-    /// Name of the rule.
-    pub rule: String,
-    /// In one line.
-    pub summary: String,
-    /// What it means for the program.
-    pub meaning: String,
-    /// How it is detected.
-    pub detection: String,
-    /// How bad, and when it is worse.
-    pub severity: String,
-    /// Thresholds that it goes by.
-    pub limits: Vec<Limit>,
-    /// What to do.
-    pub advice: String,
-}
-
-/// Explanations of rules: the document that `explain -o json` prints.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Explanations {
-    /// Version of this document's form.
-    pub schema_version: u32,
-    /// By rule.
-    pub rules: Vec<Explained>,
-}
-
-/// There is no such rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no rule {}; the rules are: {}", crate::process::escape(given), names().join(", "))]
-pub struct UnknownRule {
-    /// Given.
-    pub given: String,
-}
-
 /// Names of all rules.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     rules().iter().map(|rule| rule.name()).collect()
-}
-
-/// Explains one rule, or all of them.
-///
-/// # Errors
-/// There is no rule of that name.
-pub fn explain(rule: Option<&str>) -> Result<Explanations, UnknownRule> {
-    let chosen: Vec<Explained> = rules()
-        .iter()
-        .filter(|known| rule.is_none_or(|rule| rule == known.name()))
-        .map(|known| explained(known.as_ref()))
-        .collect();
-    match rule {
-        Some(given) if chosen.is_empty() => Err(UnknownRule {
-            given: given.to_owned(),
-        }),
-        _ => Ok(Explanations {
-            schema_version: crate::report::SCHEMA_VERSION,
-            rules: chosen,
-        }),
-    }
-}
-
-fn explained(rule: &dyn Rule) -> Explained {
-    let Explanation {
-        summary,
-        meaning,
-        detection,
-        severity,
-        limits,
-        advice,
-    } = rule.explanation();
-    Explained {
-        rule: rule.name().to_owned(),
-        summary: summary.to_owned(),
-        meaning: meaning.to_owned(),
-        detection: detection.to_owned(),
-        severity: severity.to_owned(),
-        limits: limits.to_vec(),
-        advice: advice.to_owned(),
-    }
 }

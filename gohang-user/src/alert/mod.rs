@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use book::{Book, Raised};
-pub use explain::{Explained, Explanation, Explanations, Limit, UnknownRule, explain, names};
+pub use explain::{Explanation, Limit, names};
 use serde_json::Value;
 pub use signal_storm::name_senders;
 

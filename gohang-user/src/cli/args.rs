@@ -51,7 +51,7 @@ pub enum Command {
     Open(OpenArgs),
     /// Put two of those bundles side by side: whether it is the same hang.
     Diff(DiffArgs),
-    /// Say what an alert rule means, how it is detected and what to do.
+    /// Say what an alert or an advice means, how it is detected and what to do.
     Explain(ExplainArgs),
     /// Print shell completions, or the man page.
     Completions(CompletionsArgs),
@@ -185,7 +185,7 @@ pub struct DiffArgs {
 /// `gohang explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Name of the rule, as alerts give it; without it, all rules.
+    /// Name of the rule, as alerts and advices give it; without it, all rules.
     pub rule: Option<String>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Document::Text)]

@@ -1,7 +1,7 @@
-//! `gohang explain`: what alert rules mean.
+//! `gohang explain`: what rules mean.
 
 use anyhow::Context as _;
-use gohang::alert;
+use gohang::explain;
 use gohang::sink::text::layout::usable_width;
 use gohang::sink::{explain_text, json, pipe};
 
@@ -13,7 +13,7 @@ use super::{Exit, Failure};
 /// # Errors
 /// A rule that there is not (usage), or output that cannot be written.
 pub(super) fn run(arguments: ExplainArgs) -> Result<Exit, Failure> {
-    let explanations = alert::explain(arguments.rule.as_deref()).map_err(Failure::usage)?;
+    let explanations = explain::explain(arguments.rule.as_deref()).map_err(Failure::usage)?;
     let mut out = Vec::new();
     match arguments.output {
         Document::Json => json::write_document(&mut out, &explanations)?,
@@ -38,7 +38,7 @@ mod tests {
         let command = Arguments::command();
         for subcommand in ["trace", "replay"] {
             let command = command.find_subcommand(subcommand).expect("it is there");
-            for rule in alert::explain(None).expect("all").rules {
+            for rule in explain::explain(None).expect("all").rules {
                 for limit in rule.limits {
                     let arg = command
                         .get_arguments()

@@ -1,6 +1,8 @@
 //! Where the Go runtime keeps the goroutine id, by version.
 
 use super::elf::Arch;
+use super::layout::Field;
+use super::layout_table;
 use super::version::GoVersion;
 
 /// Byte offsets into the runtime's structures, as far as a signal needs them.
@@ -22,7 +24,10 @@ pub struct GoOffsets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NoOffsets {
     /// Released after the newest version whose structures were looked at.
-    #[error("Go 1.{minor} is newer than Go 1.{NEWEST}, the newest whose structures are known here")]
+    #[error(
+        "Go 1.{minor} is newer than Go 1.{}, the newest whose structures are known here",
+        layout_table::NEWEST
+    )]
     TooNew {
         /// The program's minor version.
         minor: u32,
@@ -46,14 +51,10 @@ pub enum NoOffsets {
 /// The first version with the register ABI on amd64; on arm64 it is one later, where
 /// the integrity check refuses what does not fit.
 const OLDEST: u32 = 17;
-/// The newest version in [`offsets`]'s table.
-const NEWEST: u32 = 27;
-
 /// The offsets for a program of this version and architecture.
 ///
-/// Source: DWARF of programs built with 1.19.8, 1.21.13, 1.22.10, 1.23.9, 1.24.11,
-/// 1.25.5, 1.26.6 and 1.27.3, the same on both architectures; 1.14.6 by its source.
-/// Versions between two that agree are taken to agree with them. The check of
+/// By the table of [`Layout`](super::Layout), the same on both architectures. Versions before its first
+/// row are taken to agree with that, as 1.14.6 does by its source. The check of
 /// `m.procid` (see [`GoOffsets`]) guards against a wrong entry.
 ///
 /// # Errors
@@ -63,19 +64,20 @@ pub fn offsets(version: &GoVersion, arch: Arch) -> Result<GoOffsets, NoOffsets> 
         return Err(NoOffsets::Arch);
     }
     let minor = version.minor().ok_or(NoOffsets::NoRelease)?;
-    let (g_goid, m_procid) = match minor {
-        ..OLDEST => return Err(NoOffsets::TooOld { minor }),
-        OLDEST..=22 => (152, 72),
-        // 1.23 and 1.24 have one word more in g, before the id.
-        23..=24 => (160, 72),
-        25..=NEWEST => (152, 64),
-        _ => return Err(NoOffsets::TooNew { minor }),
-    };
-    Ok(GoOffsets {
-        g_goid,
-        g_m: 48,
-        m_procid,
-    })
+    if minor < OLDEST {
+        return Err(NoOffsets::TooOld { minor });
+    }
+    let known = layout_table::offsets(minor.max(layout_table::OLDEST));
+    known
+        .and_then(|offsets| {
+            let of = |field: Field| offsets[field as usize];
+            Some(GoOffsets {
+                g_goid: of(Field::GGoid)?,
+                g_m: of(Field::GM)?,
+                m_procid: of(Field::MProcid)?,
+            })
+        })
+        .ok_or(NoOffsets::TooNew { minor })
 }
 
 #[cfg(test)]
@@ -103,6 +105,14 @@ mod tests {
             for arch in [Arch::Amd64, Arch::Arm64] {
                 assert_eq!(of(raw, arch), Ok((goid, 48, procid)), "{raw}");
             }
+        }
+    }
+
+    #[test]
+    fn versions_before_the_first_row_agree_with_it() {
+        for minor in OLDEST..layout_table::OLDEST {
+            let raw = format!("go1.{minor}.2");
+            assert_eq!(of(&raw, Arch::Amd64), Ok((152, 48, 72)), "{raw}");
         }
     }
 

@@ -110,10 +110,12 @@ fn gomaxprocs(
     // Without the environment or the group, it would be a guess.
     let known = environ.is_some() && (leaf.is_some() || !procs.respects_quota);
     procs.computed = known.then_some(made.value);
+    let lost = leaf.is_some_and(|leaf| leaf.dir.is_none());
     procs.rule = rule(
         &made,
         around.cpus,
         limit.and_then(|limit| limit.cpus()),
+        lost,
         version,
     );
     if procs.respects_quota {
@@ -122,8 +124,14 @@ fn gomaxprocs(
     procs
 }
 
-/// What a value follows from, in words.
-fn rule(made: &golang::Gomaxprocs, cpus: u32, quota: Option<f64>, version: &GoVersion) -> String {
+/// What a value follows from, in words; the runtime that is `lost` finds no quota's file.
+fn rule(
+    made: &golang::Gomaxprocs,
+    cpus: u32,
+    quota: Option<f64>,
+    lost: bool,
+    version: &GoVersion,
+) -> String {
     let why = match made.quota {
         QuotaUse::TooOld => format!(": {version} knows no quotas (Go 1.25 and later do)"),
         QuotaUse::OffInEnvironment => ": GODEBUG=containermaxprocs turns quotas off".to_owned(),
@@ -142,6 +150,9 @@ fn rule(made: &golang::Gomaxprocs, cpus: u32, quota: Option<f64>, version: &GoVe
         (Because::Affinity, Some(quota)) if made.quota == QuotaUse::Heeded => format!(
             "{cpus} CPUs of its affinity mask (the quota of its own group, {} CPUs, allows more)",
             units::cpus(quota)
+        ),
+        (Because::Affinity, None) if made.quota == QuotaUse::Heeded && lost => format!(
+            "{cpus} CPUs of its affinity mask: {version} finds no quota's file for its group"
         ),
         (Because::Affinity, None) if made.quota == QuotaUse::Heeded => {
             format!("{cpus} CPUs of its affinity mask: its own group has no quota")

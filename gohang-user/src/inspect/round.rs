@@ -13,7 +13,9 @@ use crate::source::{Selection, now};
 /// advice.
 ///
 /// Processes that are given by id are shown whatever they run; of the others, those that
-/// run Go, unless the selection says otherwise. What could not be looked at is listed.
+/// run Go, unless the selection says otherwise. Where that cannot be told, for want of
+/// privileges, those that the selection names are shown. What could not be looked at is
+/// listed.
 pub fn look(
     collector: &mut Collector,
     selection: &Selection,
@@ -70,6 +72,8 @@ fn select(collector: &Collector, selection: &Selection, failed: &mut Vec<Failed>
             Ok(None) => {}
             // One that is not asked for by id and has ended is nobody's loss.
             Err(error) if error.is_gone() => {}
+            // Of those that were named, what may be read is shown all the same.
+            Err(_) if !selection.is_everything() => chosen.push(pid),
             Err(error) => failed.push(Failed {
                 pid,
                 gone: false,

@@ -237,7 +237,7 @@ fn a_benchmark_fits() {
 
 #[test]
 fn explanations_fit() {
-    let all = crate::alert::explain(None).expect("all");
+    let all = crate::explain::explain(None).expect("all");
     let value = serde_json::to_value(&all).expect("JSON");
     let schema = schema("explain.schema.json");
     validate(&schema, &value).expect("they fit");

@@ -1,7 +1,7 @@
 //! Explanations of rules as text.
 
 use super::text::layout::wrap;
-use crate::alert::{Explained, Explanations};
+use crate::explain::{Explained, Explanations, Kind};
 
 /// Every rule's explanation, an empty line between two.
 #[must_use]
@@ -15,7 +15,12 @@ pub fn text(explanations: &Explanations, width: usize) -> String {
 }
 
 fn rule_text(rule: &Explained, width: usize) -> String {
-    let mut lines = wrap(&format!("{}: {}", rule.rule, rule.summary), "", 2, width);
+    let kind = match rule.kind {
+        Kind::Alert => "alert",
+        Kind::Advice => "advice",
+    };
+    let first = format!("{} ({kind}): {}", rule.rule, rule.summary);
+    let mut lines = wrap(&first, "", 2, width);
     let mut part = |title: &str, text: &str| {
         lines.extend(wrap(text, &format!("  {title}: "), 4, width));
     };
@@ -29,7 +34,7 @@ fn rule_text(rule: &Explained, width: usize) -> String {
         );
         part("threshold", &text);
     }
-    if rule.limits.is_empty() {
+    if rule.limits.is_empty() && rule.kind == Kind::Alert {
         part("threshold", "none");
     }
     part("what to do", &rule.advice);
@@ -39,7 +44,7 @@ fn rule_text(rule: &Explained, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::explain;
+    use crate::explain::explain;
 
     #[test]
     fn every_rule_is_told_whole_and_within_the_width() {

@@ -39,7 +39,8 @@ impl Selection {
         !(self.cgroups.is_empty() && self.containers.is_empty() && self.units.is_empty())
     }
 
-    fn is_everything(&self) -> bool {
+    /// Whether nothing was named.
+    pub(crate) fn is_everything(&self) -> bool {
         !self.by_hand && self.pids.is_empty() && self.comms.is_empty() && !self.by_group()
     }
 

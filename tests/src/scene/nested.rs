@@ -1,5 +1,5 @@
-//! A thread under two limits, of its group and of the one above, of which now this and now that
-//! runs out: gohang says of each how long it was, as the group's own `cpu.stat` does.
+//! A thread under two limits, of its group and of the one above, of which first this and then
+//! that runs out: gohang says of each how long it was, as the group's own `cpu.stat` does.
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,17 +10,16 @@ use crate::actor::{Target, pause_ms};
 use crate::group::{Group, Hierarchy};
 use crate::run::Report;
 use crate::stream;
-use crate::sys;
 
-/// The outer group runs out in the middle of its period.
-const OUTER: (u64, u64) = (PERIOD_US / 2, PERIOD_US);
+/// A limit that runs out in each period, us, and one that one thread does not reach.
+const TIGHT_US: u64 = PERIOD_US / 4;
+const WIDE_US: u64 = PERIOD_US * 2;
 
-/// The inner one does in the middle of the outer's next turn, until its own longer period ends:
-/// no moment belongs to both. It has the smaller share of a CPU, as cgroup v1 wants it.
-const INNER: (u64, u64) = (PERIOD_US * 3 / 4, PERIOD_US * 3);
+/// How long each of the two runs out, ms.
+const TURN_MS: u64 = WORK_MS / 2;
 
-/// How often each of them runs out at least: in half of the longer periods.
-const LEAST: u64 = WORK_MS * 1_000 / INNER.1 / 2;
+/// How often each of them does at least: in half of its periods.
+const LEAST: u64 = TURN_MS * 1_000 / PERIOD_US / 2;
 
 /// The scene with its processes.
 pub struct Nested {
@@ -71,12 +70,14 @@ impl Scene for Nested {
         self.target.actor.go()?;
         self.target.actor.expect("ready")?;
         pause_ms(SETTLE_MS);
-        let end_ns = sys::mono_ns() + WORK_MS * 1_000_000;
-        self.outer.limit(OUTER)?;
-        self.inner.limit(INNER)?;
-        sys::sleep_until_ns(end_ns);
-        self.outer.set_quota(None, OUTER.1)?;
-        self.inner.set_quota(None, INNER.1)?;
+        // One after the other: where both are out, whose time it is depends on who was first.
+        self.outer.limit((WIDE_US, PERIOD_US))?;
+        self.inner.limit((TIGHT_US, PERIOD_US))?;
+        pause_ms(TURN_MS);
+        self.inner.set_quota(None, PERIOD_US)?;
+        self.outer.set_quota(Some(TIGHT_US), PERIOD_US)?;
+        pause_ms(TURN_MS);
+        self.outer.set_quota(None, PERIOD_US)?;
         pause_ms(SETTLE_MS);
         self.truths = Some([truth(&self.inner)?, truth(&self.outer)?]);
         self.target.actor.go()?;

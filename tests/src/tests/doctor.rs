@@ -1,6 +1,8 @@
 //! `gohang doctor`: what it says of the machine against the files themselves, and of Go
 //! projects against the go command itself.
 
+mod no_proxy;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -50,6 +52,10 @@ pub fn tests() -> Vec<Test> {
         Test {
             name: "doctor::quota",
             body: quota,
+        },
+        Test {
+            name: "doctor::no_proxy",
+            body: no_proxy::no_proxy,
         },
         Test {
             name: "doctor::bad_projects",

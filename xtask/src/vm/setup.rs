@@ -12,6 +12,8 @@ pub enum Processors {
     /// Two at the same time, on the host's clock: for what happens between processors.
     /// What the host takes away shows as time lost there.
     Two,
+    /// Four at the same time, on the host's clock: for what depends on their number alone.
+    Four,
 }
 
 impl Processors {
@@ -20,6 +22,7 @@ impl Processors {
         match self {
             Self::Counted => 1,
             Self::Two => 2,
+            Self::Four => 4,
         }
     }
 
@@ -35,6 +38,7 @@ impl Processors {
                 "1",
             ]),
             Self::Two => qemu.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
+            Self::Four => qemu.args(["-accel", "tcg,thread=multi", "-smp", "4"]),
         };
     }
 }
@@ -90,7 +94,7 @@ pub struct Setup {
 }
 
 /// All of them.
-pub const SETUPS: [Setup; 5] = [
+pub const SETUPS: [Setup; 6] = [
     Setup {
         name: "two-cpus",
         processors: Processors::Two,
@@ -105,6 +109,19 @@ pub const SETUPS: [Setup; 5] = [
             "recording::",
             // Its injector spins on a processor of its own.
             "causes::",
+        ],
+    },
+    Setup {
+        name: "four-cpus",
+        processors: Processors::Four,
+        arguments: "",
+        init: Init::Script,
+        kernels: Chosen::All,
+        // Runtimes take a quota for two CPUs at least, so that it shows on more alone.
+        tests: &[
+            "inspect::gomaxprocs",
+            "inspect::cpusets",
+            "inspect::container_layouts",
         ],
     },
     Setup {
@@ -176,6 +193,8 @@ mod tests {
         assert_eq!(Setup::of("agreement::plain").name, "two-cpus");
         assert_eq!(Setup::of("agreement::go_quota").name, "counted");
         assert_eq!(Setup::of("causes::confusion").name, "two-cpus");
+        assert_eq!(Setup::of("inspect::gomaxprocs").name, "four-cpus");
+        assert_eq!(Setup::of("inspect::nested_limits").name, "counted");
         assert_eq!(Setup::of("throttle::stall").name, "counted");
         assert_eq!(Setup::of("input::lockdown").name, "lockdown");
         assert_eq!(Setup::of("systemd::scope").name, "systemd");

@@ -163,31 +163,6 @@ fn a_signal_still_pending_counts_once() {
     assert_eq!(alerts[0].evidence["pending_ns"], 4000 * MS);
 }
 
-#[test]
-fn every_rule_is_explained_and_an_unknown_one_names_them() {
-    let all = explain(None).expect("all");
-    let of: Vec<&str> = all.rules.iter().map(|rule| rule.rule.as_str()).collect();
-    assert_eq!(of, names());
-    for rule in &all.rules {
-        for text in [
-            &rule.summary,
-            &rule.meaning,
-            &rule.detection,
-            &rule.severity,
-            &rule.advice,
-        ] {
-            assert!(text.len() > 10 && text.is_ascii(), "{}: {text}", rule.rule);
-        }
-        let one = explain(Some(&rule.rule)).expect("known");
-        assert_eq!(one.rules, std::slice::from_ref(rule));
-    }
-    let error = explain(Some("slow\x1b")).expect_err("unknown").to_string();
-    assert!(error.contains(r"no rule slow\x1b;"), "{error}");
-    for name in names() {
-        assert!(error.contains(name), "{error}");
-    }
-}
-
 /// A process found through /proc, whose start is rounded, with GODEBUG so.
 fn found(off: Option<Origin>) -> Facts {
     Facts {

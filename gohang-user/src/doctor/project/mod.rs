@@ -5,6 +5,7 @@
 mod checks;
 mod gomod;
 mod lexer;
+mod no_proxy;
 mod proxy;
 mod report;
 mod servers;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::no_proxy::bypasses;
+
 /// An entry of `GOPROXY`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProxyEntry {
@@ -166,7 +168,8 @@ fn target(
         "HTTP_PROXY"
     };
     let no_proxy = either("NO_PROXY").unwrap_or_default();
-    if let Some(http) = either(name).filter(|_| !bypasses(url.host, &no_proxy)) {
+    let port = url.port.unwrap_or(default);
+    if let Some(http) = either(name).filter(|_| !bypasses(url.host, port, &no_proxy)) {
         let with_scheme = if http.contains("://") {
             http
         } else {
@@ -184,7 +187,6 @@ fn target(
             None => (shown, Target::Bad(format!("{name} is no URL"))),
         };
     }
-    let port = url.port.unwrap_or(default);
     (shown, Target::Host(url.host.to_owned(), port))
 }
 
@@ -194,25 +196,6 @@ fn default_port(scheme: &str) -> Option<u16> {
         "http" => Some(80),
         _ => None,
     }
-}
-
-/// Whether a host is asked directly: this machine itself, and what `NO_PROXY` lists
-/// (`httpproxy` of the go command's net package; addresses with a mask are not looked at).
-fn bypasses(host: &str, no_proxy: &str) -> bool {
-    let own = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    own || no_proxy.split(',').map(str::trim).any(|entry| {
-        let suffix = entry.strip_prefix('*').unwrap_or(entry);
-        let bare = suffix.strip_prefix('.').unwrap_or(suffix);
-        entry == "*"
-            || !bare.is_empty()
-                && (host == bare
-                    || host
-                        .strip_suffix(bare)
-                        .is_some_and(|rest| rest.ends_with('.')))
-    })
 }
 
 /// The parts of a URL that matter here.

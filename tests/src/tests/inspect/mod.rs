@@ -1,7 +1,9 @@
 //! `gohang inspect` and `gohang advise` against processes that were set up so.
 
+mod computed;
 mod facts;
 mod hostile;
+mod layouts;
 mod moves;
 mod program;
 
@@ -14,10 +16,16 @@ use program::{LINES, NEWEST, Program};
 
 /// The tests of this folder.
 pub fn tests() -> Vec<Test> {
-    [facts::tests(), moves::tests(), hostile::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        facts::tests(),
+        computed::tests(),
+        layouts::tests(),
+        moves::tests(),
+        hostile::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Builds the programs that these tests run; their paths.

@@ -92,7 +92,16 @@ impl Program {
 
     /// Starts it with these variables and nothing else that concerns Go; its GOMAXPROCS.
     pub fn start(&self, group: Option<&Group>, env: &[(&str, &str)]) -> Result<(Actor, u64)> {
-        let mut command = Command::new(&self.path);
+        self.start_by(Command::new(&self.path), group, env)
+    }
+
+    /// Starts it by this command.
+    pub fn start_by(
+        &self,
+        mut command: Command,
+        group: Option<&Group>,
+        env: &[(&str, &str)],
+    ) -> Result<(Actor, u64)> {
         for name in ["GOMAXPROCS", "GODEBUG", "GOGC", "GOMEMLIMIT"] {
             command.env_remove(name);
         }

@@ -1,0 +1,3 @@
+module gohang.test/proxy
+
+go 1.21
