@@ -43,7 +43,11 @@ fn limits(settings: &Settings, report: &mut Report) -> Result<()> {
     let start = |group| Target::start("spin", &["wait=1"], Some(group));
     let (mut alone, mut below) = (start(&own)?, start(&child)?);
     let pids = format!("{},{}", alone.pid, below.pid);
-    let args = ["trace", "-o", "json", "--stats", "--non-go", "-p", &pids];
+    // Evidence differs between rules: only one is to raise.
+    let more = ["--stats", "--storm-rate", "1000000"];
+    let args = [
+        "trace", "-o", "json", "--non-go", "-p", &pids, more[0], more[1], more[2],
+    ];
     let mut gohang = Gohang::spawn(settings.gohang()?, &args.map(str::to_owned))?;
     gohang.wait_ready()?;
     let mut senders = Vec::new();
