@@ -248,23 +248,69 @@ fn off(found: &[Vec<Values<'_>>], scene: &str) -> Vec<String> {
 }
 
 fn estimates(text: &mut String, kernels: &[Kernel]) {
-    let found: Vec<_> = kernels
-        .iter()
-        .map(|kernel| lines(&kernel.output, "throttle::scenes", "throttle", "estimate"))
-        .collect();
+    let of = |kind| -> Vec<_> {
+        kernels
+            .iter()
+            .map(|kernel| lines(&kernel.output, "throttle::scenes", "throttle", kind))
+            .collect()
+    };
+    let (found, stated) = (of("estimate"), of("estimates"));
     let all: Vec<&Kernel> = kernels.iter().collect();
-    let rows: Vec<(String, Vec<String>)> = scenes(&found)
-        .into_iter()
-        .map(|scene| (scene.to_owned(), cells(&found, scene, "p99_ns")))
-        .collect();
+    let row = |scene: &str| (scene.to_owned(), cells(&found, scene, "p99_ns"));
+    let mut rows: Vec<_> = scenes(&found).into_iter().map(row).collect();
+    for (what, key) in [("alone", "alone_p99_ns"), ("waiting", "waiting_p99_ns")] {
+        let own = |values: &Vec<Values<'_>>| value(values.first(), key).to_owned();
+        let cells = stated.iter().map(own).collect();
+        rows.push((format!("*stated by gohang: {what}*"), cells));
+    }
     text.push_str(
         "\n## The estimate\n\n\
          How far the throttled time of an episode is from the exact step's with\n\
          `--throttle-source switch-point-estimate`, both attached at once: the 99th percentile,\n\
          in nanoseconds, of the thread with the largest, over the episodes that either calls\n\
-         throttled. Kernels from 6.18 on never need the estimate.\n",
+         throttled; below, what reports and `gohang doctor` state, for a thread that has its run\n\
+         queue to itself and for one that waits behind others (here at a period of 20 ms).\n\
+         Kernels from 6.18 on never need the estimate.\n",
+    );
+    if let Some((ns, scene, kernel)) = worst(kernels, &found) {
+        let _ = writeln!(text, "The worst is {scene} on {kernel}: {ns} ns.");
+    }
+    table(text, "scene", &all, &rows);
+    let rows: Vec<(String, Vec<String>)> = scenes(&found)
+        .into_iter()
+        .map(|scene| (scene.to_owned(), stalls_off(&found, scene)))
+        .collect();
+    text.push_str(
+        "\nThe sum of all stalls by the estimate, percent off the exact step's: who waits behind\n\
+         others, or wakes up, while the group is out of quota is taken to wait for a CPU.\n",
     );
     table(text, "scene", &all, &rows);
+}
+
+/// The largest 99th percentile, ns, with its scene and kernel.
+fn worst<'a>(kernels: &'a [Kernel], found: &[Vec<Values<'a>>]) -> Option<(u64, &'a str, &'a str)> {
+    let all = kernels.iter().zip(found);
+    let all = all.flat_map(|(kernel, found)| found.iter().map(move |one| (kernel, one)));
+    all.filter_map(|(kernel, one)| {
+        let ns = value(Some(one), "p99_ns").parse().ok()?;
+        Some((ns, value(Some(one), "scene"), &*kernel.name))
+    })
+    .max_by_key(|(ns, ..)| *ns)
+}
+
+/// How far each kernel's estimate of all stalls in a scene is off, percent.
+fn stalls_off(found: &[Vec<Values<'_>>], scene: &str) -> Vec<String> {
+    let cell = |values: &Vec<Values<'_>>| {
+        let own = values.iter().find(|one| value(Some(one), "scene") == scene);
+        let number = |key| value(own, key).parse::<f64>().ok();
+        match (number("stall_ns"), number("exact_stall_ns")) {
+            (Some(estimate), Some(exact)) if exact > 0.0 => {
+                format!("{:+.2}", (estimate / exact - 1.0) * 100.0)
+            }
+            _ => "-".to_owned(),
+        }
+    };
+    found.iter().map(cell).collect()
 }
 
 fn causes(text: &mut String, kernels: &[Kernel]) {
@@ -337,7 +383,8 @@ mod tests {
                  \x20   throttle stall scene=alone ours_ns=1 truth_ns=1 off_percent={off}\n\
                  \x20   throttle spans scene=two ours_ns=1 truth_ns=1 off_percent=+0.1\n\
                  \x20   throttle spans scene=two ours_ns=1 truth_ns=1000 off_percent=+0.2 allowed_ns=5\n\
-                 \x20   throttle estimate scene=alone p99_ns=77 pairs=3\n\
+                 \x20   throttle estimates alone_p99_ns=50 waiting_p99_ns=60\n\
+                 \x20   throttle estimate scene=alone p99_ns=77 pairs=3 stall_ns=9 exact_stall_ns=10\n\
                  test causes::confusion ... ok (1.0 s)\n\
                  \x20   causes run kernel=6.1.0 precision=cfs-rq-overlay injections=2 pace=2 period_us=20000\n\
                  \x20   causes match labels=10 matched=10 missing=0 surplus=0\n\
@@ -362,6 +409,9 @@ mod tests {
             "| alone | -0.021 | +0.300 |",
             "| two | +0.1, +0.2 (0.50) | +0.1, +0.2 (0.50) |",
             "| alone | 77 | 77 |",
+            "| *stated by gohang: waiting* | 60 | 60 |",
+            "| alone | -10.00 | -10.00 |",
+            "The worst is alone on 6.1: 77 ns.",
             "Kernel object: sha256 `abc`.",
             "Commit: `1234`.",
             "10 injected, 10 matched, 0 missing, 0 in excess; pace 2, quota's period 20000 us.",
