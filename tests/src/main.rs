@@ -154,12 +154,26 @@ fn suite(args: &[String]) -> Result<ExitCode> {
     if let Ok(hierarchy) = group::Hierarchy::find() {
         hierarchy.sweep();
     }
+    take_signals()?;
     let fine = run::run(&tests, &filters, &settings);
     Ok(if fine {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Has signals that whoever started the suite ignores, as `nohup` and shells without job control
+/// do, end programs again: an ignored signal stays so in all that the tests start.
+fn take_signals() -> Result<()> {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: the default action is no function.
+        let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
+        if before == libc::SIG_ERR {
+            return Err(std::io::Error::last_os_error()).context("signal");
+        }
+    }
+    Ok(())
 }
 
 fn build_workloads(words: &[String]) -> Result<()> {
