@@ -53,8 +53,8 @@ const SHORT_CORES: usize = 2;
 pub struct Options {
     /// Kernels as `major.minor`; all of the matrix without any.
     pub kernels: Vec<String>,
-    /// The long form: every test of what differs between kernels, and all that each of them
-    /// has; `--test` reaches the others.
+    /// The long form: all tests of throttling and causes, and all that each of them has;
+    /// `--test` reaches the others.
     #[arg(long)]
     pub full: bool,
     /// Only tests whose names contain this; repeats.

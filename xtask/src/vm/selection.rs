@@ -19,18 +19,13 @@ const SHORT: [(&str, Chosen); 10] = [
     ("cost::throttle_edges", Chosen::Only("6.12")),
 ];
 
-/// What the names of the tests of the long form begin with: all that looks at what differs
-/// between kernels. The others look at programs, at reports and at gohang's own work with
-/// what any of these kernels has.
-const LONG: [&str; 13] = [
+/// What the names of the tests of the long form begin with: throttling and the causes of
+/// delays, which differ between kernels.
+const LONG: [&str; 9] = [
     "input::lockdown",
     "input::no_cpu_controller",
     "shape::",
     "agreement::go_quota",
-    "agreement::plain",
-    "agreement::quota_",
-    "chain::starved",
-    "components::",
     "causes::",
     "ladder::",
     "throttle::",
