@@ -43,7 +43,7 @@ const SETTLE_MS: u64 = 100;
 
 /// A thread that runs when the quota runs out is parked before it next returns to user mode
 /// (kernel/sched/fair.c, `task_throttle_setup_work`, 6.18): within this time, ns.
-const PARK_NS: u64 = 250_000;
+pub const PARK_NS: u64 = 250_000;
 
 /// What a tracer said.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ use crate::bpf;
 use crate::group::{Group, Hierarchy};
 use crate::product::Gohang;
 use crate::run::{DoesNotCount, Report, Settings, Test, skip};
+use crate::scene::PARK_NS;
 use crate::stream;
 
 /// The map of run queues.
@@ -95,11 +96,12 @@ impl Traced {
             let group = group_of(&document, target.pid)?;
             let stall = stream::number(group, "/stall/total_ns")?;
             let span = stream::number(group, "/spans/total_ns")?;
-            // Where threads are parked one by one, the kernel counts from the first park on: the
-            // thread may have had to wait for the CPU to get there.
+            // Where threads are parked one by one, the kernel counts from the first park on: to
+            // get there the thread may have had to wait for the CPU, and runs in the kernel.
             let parks = document["precision"] == "thread-exact";
             let waits = stream::number(group, "/runqueue/total_ns")?;
-            let most = truth + truth / 100 + if parks { waits } else { 0 };
+            let parking = waits + stream::number(group, "/spans/count")? * PARK_NS;
+            let most = truth + truth / 100 + if parks { parking } else { 0 };
             ensure!(
                 (truth - truth / 100..=most).contains(&span),
                 "spans of {span} ns, cpu.stat {truth} ns: {group}"

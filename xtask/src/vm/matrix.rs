@@ -108,6 +108,11 @@ pub struct Job<'a> {
 }
 
 impl Matrix {
+    /// Where the long form's results are kept until every kernel has some.
+    pub fn kept(&self) -> PathBuf {
+        self.folder.join("measured")
+    }
+
     /// Provides kernels by name, all without names, and the emulator.
     ///
     /// # Errors

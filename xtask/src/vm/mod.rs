@@ -178,6 +178,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let begin = Instant::now();
     let mut sum = Outcome::default();
     let mut measured = docs::Measured::default();
+    let mut wrong = Vec::new();
     matrix.boot_all(&jobs, options.cores, |job, results| {
         let mut verdict = judge(job.image, &results, &job.work.tests, &rows);
         let mut notices = Vec::new();
@@ -194,6 +195,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
             &verdict.problems,
             verdict.tally.failed != 0,
         );
+        if verdict.tally.failed != 0 || !verdict.problems.is_empty() {
+            wrong.push(job.image.kernel.name);
+        }
         let found = verdict.problems.into_iter();
         let found = found.map(|problem| format!("kernel {}: {problem}", job.name()));
         sum.problems.extend(found);
@@ -203,9 +207,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     let took = begin.elapsed();
     println!("\n{} machines in {} s", jobs.len(), took.as_secs());
     sum.problems.extend(overtime(short, options.cores, took));
-    let whole = options.full && options.kernels.is_empty() && options.tests.is_empty();
-    if whole && sum.is_good() && measured.is_whole() {
-        measured.write(workspace)?;
+    if options.full && options.tests.is_empty() {
+        measured.keep(workspace, &matrix.kept(), &wrong)?;
     }
     Ok(sum)
 }
