@@ -145,7 +145,8 @@ impl Steady {
         let work_ms = self.plan.work_ms;
         let sends = Sends {
             first: self.plan.all_pending,
-            ..Sends::to_workers(self.plan.send_every_us, work_ms + SETTLE_MS)
+            // Until after the work, which begins later than they do.
+            ..Sends::to_workers(self.plan.send_every_us, work_ms + 3 * SETTLE_MS)
         };
         let senders = self.targets.iter().map(|target| sends.start(target, None));
         let senders = senders.collect::<Result<Vec<Actor>>>()?;
