@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::pairs::{Change, alternate};
 use super::{FILE, build, section};
 use crate::go;
-use crate::process::output;
+use crate::process::{kernel_release, output};
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
 
@@ -90,7 +90,7 @@ pub fn run_cost(options: &Options) -> Result<()> {
         });
     }
     let page = Page {
-        kernel: output(Command::new("uname").arg("-r"))?,
+        kernel: kernel_release()?,
         cpus: std::thread::available_parallelism()?.get(),
         version: output(Command::new(&gohang).arg("--version"))?,
         go: GO,
