@@ -52,7 +52,7 @@ pub(crate) fn class() -> u64 {
     if !Path::new("/").join(FOLDER).is_dir() {
         return 0;
     }
-    let found = File::open("/proc/kallsyms").map(|file| address(BufReader::new(file)));
+    let found = File::open("/proc/kallsyms").map(address);
     match found {
         Ok(Some(address)) if address != 0 => address,
         _ => {
