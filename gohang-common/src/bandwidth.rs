@@ -27,10 +27,28 @@ pub struct CfsRq {
     pub at_ns: [u64; EDGES],
     /// Kernel id of the group's cgroup.
     pub cgroup_id: u64,
-    /// Kernel id of the cgroup whose limit ran out last, 0 if not known.
-    pub owner_id: u64,
+    /// Kernel ids of the cgroups whose limits ran out, 0 if not known, of the times out of
+    /// quota whose edges are remembered: see [`owner_slot`].
+    pub owner_ids: [u64; EDGES / 2],
     /// 1 once a traced thread has waited on it.
     pub watched: u64,
+}
+
+/// A time out of quota that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When it began, ns; 0 if that was before we looked.
+    pub began_ns: u64,
+    /// When quota came back, ns.
+    pub ended_ns: u64,
+    /// Kernel id of the cgroup whose limit ran out, 0 if not known.
+    pub owner_id: u64,
+}
+
+/// Where the owner of a time out of quota is kept that this edge begins or ends.
+#[inline(always)]
+const fn owner_slot(edge: u64) -> usize {
+    (edge / 2) as usize & (EDGES / 2 - 1)
 }
 
 /// Out of quota since before we looked, as of the first edge that we see.
@@ -62,7 +80,7 @@ impl CfsRq {
         self.clock = if out { 0 } else { UNSEEN_CLOCK };
         self.edges = !out as u64;
         self.at_ns[0] = 0;
-        self.owner_id = 0;
+        self.owner_ids[0] = 0;
         self.watched = 0;
         self.cgroup_id = cgroup_id;
     }
@@ -85,6 +103,31 @@ impl CfsRq {
         // SAFETY: a field of a map value. One store: a reader may be there.
         unsafe { core::ptr::write_volatile(&raw mut self.clock, clock) };
         true
+    }
+
+    /// Names the cgroup whose limit has run out, after the edge.
+    #[inline(always)]
+    pub fn set_owner(&mut self, id: u64) {
+        self.owner_ids[owner_slot(self.edges.wrapping_sub(1))] = id;
+    }
+
+    /// The time out of quota that ended with the edge so many `back`, 1 being the last;
+    /// `None` if that edge began one, or the queue does not remember so much.
+    #[inline(always)]
+    #[must_use]
+    pub fn span(&self, back: u64) -> Option<Span> {
+        let edges = reload(&self.edges);
+        let edge = edges.wrapping_sub(back);
+        let is_remembered = (1..EDGES as u64).contains(&back) && back < edges;
+        if !is_remembered || edge & 1 == 0 {
+            return None;
+        }
+        let at = |edge: u64| reload(&self.at_ns[edge as usize & (EDGES - 1)]);
+        Some(Span {
+            began_ns: at(edge.wrapping_sub(1)),
+            ended_ns: at(edge),
+            owner_id: reload(&self.owner_ids[owner_slot(edge)]),
+        })
     }
 
     /// Time out of quota from `since` to `now`, ns, from the remembered edges;
@@ -136,7 +179,7 @@ impl CfsRq {
 }
 
 const _: () = {
-    assert!(size_of::<CfsRq>() == 8 * (5 + EDGES));
+    assert!(size_of::<CfsRq>() == 8 * (4 + EDGES + EDGES / 2));
     assert!(EDGES.is_power_of_two());
 };
 
@@ -170,6 +213,8 @@ mod tests {
         assert!(queue.edge(false, 1000));
         assert_eq!(CfsRq::total_at(queue.clock, 5000) - 700, 300);
         assert_eq!(queue.out_since(700, 5000), 300);
+        let began_ns = queue.span(1).map(|span| span.began_ns);
+        assert_eq!(began_ns, Some(0), "nobody knows when");
         assert_eq!(queue.back_by(5000), 1000);
         assert_eq!(queue.back_by(999), 0);
     }
@@ -219,6 +264,9 @@ mod tests {
             for (index, step) in steps.iter().enumerate() {
                 now += step;
                 queue.edge(index % 2 == 0, now);
+                if index % 2 == 0 {
+                    queue.set_owner(index as u64 / 2 + 1);
+                }
                 list.push(now);
             }
             now += tail;
@@ -235,6 +283,15 @@ mod tests {
             let remembered = list.len() <= EDGES || list[list.len() - EDGES] <= since;
             let want = if remembered { out(since, now) } else { UNKNOWN };
             prop_assert_eq!(queue.out_since(since, now), want);
+            for back in 1..12 {
+                let edge = list.len().checked_sub(back).filter(|edge| edge % 2 == 1);
+                let want = edge.filter(|_| back < EDGES).map(|edge| Span {
+                    began_ns: list[edge - 1],
+                    ended_ns: list[edge],
+                    owner_id: edge as u64 / 2 + 1,
+                });
+                prop_assert_eq!(queue.span(back as u64), want);
+            }
             let known = &list[list.len().saturating_sub(EDGES)..];
             let backs = known.iter().zip(list.len() - known.len()..);
             let back = backs.filter(|(at, edge)| edge % 2 == 1 && **at <= since).last();

@@ -132,39 +132,40 @@ fn edge(group: u64, rq: u64, out: bool) {
         return;
     }
     if out {
-        queue.owner_id = owner(group, cpu);
+        queue.set_owner(owner(group, cpu));
         return;
     }
     if reload(&queue.watched) != 0 {
-        emit_span(queue);
+        emit_span(queue, 1, 0);
     }
 }
 
-/// Counts the queue's last time out of quota, which is over.
+/// Counts the queue's time out of quota that ended with the edge so many `back`, after
+/// `since_ns`.
 #[inline(always)]
-fn emit_span(queue: &CfsRq) {
-    let edges = reload(&queue.edges);
-    let edge_ns = |back: u64| reload(&queue.at_ns[edges.wrapping_sub(back) as usize & (EDGES - 1)]);
-    let (began_ns, ended_ns) = (edge_ns(2), edge_ns(1));
-    if began_ns != 0 {
+fn emit_span(queue: &CfsRq, back: u64, since_ns: u64) {
+    let Some(span) = queue.span(back) else { return };
+    if span.began_ns != 0 && span.ended_ns > since_ns {
         let key = SummaryKey {
-            process_start_ns: queue.owner_id,
+            process_start_ns: span.owner_id,
             cgroup_id: queue.cgroup_id,
             tgid: 0,
             pad: 0,
         };
-        emit::add_value(&key, series::SPAN, ended_ns.wrapping_sub(began_ns));
+        let length = span.ended_ns.wrapping_sub(span.began_ns);
+        emit::add_value(&key, series::SPAN, length);
     }
 }
 
 /// A traced thread has waited on the queue since `since_ns`, from before the first edge that
-/// was seen: the time out of quota that came back meanwhile counts.
+/// was seen: each time out of quota that came back meanwhile counts, as far as it is
+/// remembered.
 #[inline(always)]
 fn watch(queue: &mut CfsRq, since_ns: u64) {
     if reload(&queue.watched) == 0 {
         queue.watched = 1;
-        if !queue.is_out() && queue.back_by(u64::MAX) > since_ns {
-            emit_span(queue);
+        for back in 1..EDGES as u64 {
+            emit_span(queue, back, since_ns);
         }
     }
 }
