@@ -45,6 +45,10 @@ const SETTLE_MS: u64 = 100;
 /// (kernel/sched/fair.c, `task_throttle_setup_work`, 6.18): within this time, ns.
 pub const PARK_NS: u64 = 250_000;
 
+/// So long before a thread ends its work its quota is lifted, ms: where a group runs out just as
+/// its thread ends, the kernel counts, or gohang tells, a spell that nobody waits for.
+pub const LIFT_MS: u64 = 200;
+
 /// What a tracer said.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {

@@ -11,7 +11,7 @@ use crate::bpf;
 use crate::group::{Group, Hierarchy};
 use crate::product::Gohang;
 use crate::run::{DoesNotCount, Report, Settings, Test, skip};
-use crate::scene::PARK_NS;
+use crate::scene::{LIFT_MS, PARK_NS};
 use crate::stream;
 
 /// The map of run queues.
@@ -77,7 +77,9 @@ impl Traced {
             let before = group.throttled_ns()?;
             target.actor.go()?;
             target.actor.expect("ready")?;
-            pause_ms(work_ms + 200);
+            pause_ms(work_ms - LIFT_MS);
+            group.set_quota(None, QUOTA.1)?;
+            pause_ms(LIFT_MS + 200);
             truths.push(group.throttled_ns()? - before);
         }
         Ok(truths)
@@ -106,10 +108,8 @@ impl Traced {
                 (truth - truth / 100..=most).contains(&span),
                 "spans of {span} ns, cpu.stat {truth} ns: {group}"
             );
-            // When the thread ends just as its group runs out, nobody waits.
-            let least = truth.saturating_sub(QUOTA.1 * 1_000);
             ensure!(
-                (least..=truth + truth / 100).contains(&stall),
+                (truth - truth / 100..=truth + truth / 100).contains(&stall),
                 "stalls of {stall} ns, cpu.stat {truth} ns: {group}"
             );
             let owners = &group["spans"]["owners"];

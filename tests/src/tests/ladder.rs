@@ -11,6 +11,7 @@ use crate::actor::Target;
 use crate::group::Group;
 use crate::product::{self, Gohang};
 use crate::run::{Report, Settings, Test, skip};
+use crate::scene::LIFT_MS;
 use crate::{stream, sys};
 
 /// At least so many throttled periods.
@@ -21,10 +22,6 @@ const QUOTA: (u64, u64) = (10_000, 50_000);
 
 /// For how long the thread works, ms: enough for so many periods.
 const WORK_MS: u64 = 3_000;
-
-/// So long before its end the quota is lifted, ms. Where a group runs out just as its thread
-/// ends, the kernel counts a spell that nobody waits for.
-const LIFT_MS: u64 = 200;
 
 /// Longer than any of these runs.
 const LIMIT: Duration = Duration::from_secs(60);
