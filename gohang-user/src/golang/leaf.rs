@@ -12,10 +12,12 @@
 //! internal/runtime/cgroup/cgroup.go of 1.26.6 and 1.27.3).
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::version::GoVersion;
 use crate::cgroup::{CpuLimit, Version};
@@ -53,12 +55,23 @@ impl LeafQuota {
         if !version.at_least(READS_QUOTA) {
             return Ok(nothing);
         }
-        let cgroup = proc.read_pid_file(pid, "cgroup")?;
-        let mountinfo = proc.read_pid_file(pid, "mountinfo")?;
-        // Both files are shown relative to our own cgroup namespace. In the process's
-        // the mounts made there begin at its root: what the group's path has beyond the
-        // mount's root is the same in every namespace.
-        let matches = version.at_least(MATCHES_MOUNT) || !same_namespace(proc, pid)?;
+        let mut matches = version.at_least(MATCHES_MOUNT);
+        // Both files are shown relative to the cgroup namespace of who reads them.
+        let inside = match same_namespace(proc, pid)? {
+            true => None,
+            false => {
+                let inside = read_inside(proc, pid);
+                // Without the right to go there: the mounts that were made in the process's
+                // namespace begin at its root, and what the group's path has beyond the
+                // mount's root is the same in every namespace.
+                matches |= inside.is_none();
+                inside
+            }
+        };
+        let (cgroup, mountinfo) = match inside {
+            Some(files) => files,
+            None => read_both(proc, pid)?,
+        };
         let Some((kind, path)) = find(&cgroup, &mountinfo, matches) else {
             return Ok(nothing);
         };
@@ -97,6 +110,35 @@ fn read_quota_file(proc: &ProcRoot, pid: u32, path: &Path) -> Result<Option<Stri
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if proc.exists(pid) => Ok(None),
             _ => Err(proc.sort_error(pid, path, error)),
         },
+    }
+}
+
+/// `/proc/PID/cgroup` and `/proc/PID/mountinfo`.
+fn read_both(proc: &ProcRoot, pid: u32) -> Result<(Vec<u8>, Vec<u8>), ProcError> {
+    let cgroup = proc.read_pid_file(pid, "cgroup")?;
+    Ok((cgroup, proc.read_pid_file(pid, "mountinfo")?))
+}
+
+/// The same as `pid` itself sees them, from its cgroup namespace; `None` where that may not be
+/// entered (setns(2) wants `CAP_SYS_ADMIN`).
+fn read_inside(proc: &ProcRoot, pid: u32) -> Option<(Vec<u8>, Vec<u8>)> {
+    let namespace = File::open(proc.pid_dir(pid).join("ns/cgroup")).ok()?;
+    // Only the thread that enters it is in it, and that ends here.
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            enter(&namespace).ok()?;
+            read_both(proc, pid).ok()
+        });
+        reader.join().ok().flatten()
+    })
+}
+
+/// Puts the calling thread into a cgroup namespace, an open `/proc/PID/ns/cgroup`.
+fn enter(namespace: &File) -> io::Result<()> {
+    // SAFETY: takes an open descriptor and a number.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWCGROUP) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

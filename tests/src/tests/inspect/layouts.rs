@@ -38,10 +38,12 @@ enum View {
     /// The machine's namespace, with its own group mounted in the hierarchy's place, as runc has
     /// it on version 1.
     OwnGroup,
+    /// Its own namespace, with the machine's mounts, as after `unshare --cgroup`.
+    NamespaceAlone,
 }
 
 impl View {
-    const ALL: [Self; 2] = [Self::Namespace, Self::OwnGroup];
+    const ALL: [Self; 3] = [Self::Namespace, Self::OwnGroup, Self::NamespaceAlone];
 
     /// Gives this view to a command that has joined `group`; `aside` is an empty folder.
     fn give(
@@ -71,6 +73,7 @@ impl View {
                     sys::unmount(&at)?;
                     sys::mount(&aside, &at, c"", libc::MS_MOVE, c"")
                 }
+                Self::NamespaceAlone => sys::unshare(libc::CLONE_NEWCGROUP),
             }
         };
         // SAFETY: system calls between fork and exec, on strings that are there already.
