@@ -94,11 +94,11 @@ const RESOURCE: Needed = Needed {
 };
 
 /// For probes in the Go runtime, which refine what is reported and which nothing depends
-/// on. CAP_PERFMON may do on an older kernel: only an attachment refused with EACCES shows
-/// that this is missing.
+/// on, where the kernel has no uprobe-multi links. CAP_PERFMON may do there: only an attachment
+/// refused with EACCES shows that this is missing.
 pub const UPROBES: Needed = Needed {
     capability: Capability::CAP_SYS_ADMIN,
-    used_for: "attaches probes to the Go runtime (kernels from before July 2025 take CAP_PERFMON)",
+    used_for: "attaches probes to the Go runtime (kernels before 6.6; those from before July 2025 take CAP_PERFMON)",
 };
 
 /// What this kernel asks for, in the order to name it in.

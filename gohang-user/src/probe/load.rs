@@ -1,5 +1,6 @@
 //! Loading and attaching.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,11 +12,12 @@ use gohang_common::map::{GoOffsets, ProcessState, filter};
 
 use super::hooks::PROGRAMS;
 use super::ladder::{self, Step};
+use super::multi::Multi;
 use super::read::remove;
 use super::uprobes::{self, GoProbes};
 use super::{
     Filter, Hook, Precision, ProbeError, ProgramCost, ThrottleSource, attach, kernel_offsets,
-    object, quota, self_test,
+    multi, object, quota, self_test,
 };
 use crate::btf::{Btf, VMLINUX};
 use crate::privilege::{Lockdown, lockdown};
@@ -245,13 +247,16 @@ impl Probe {
         let offsets = kernel_offsets(&kernel)?;
         let steps = ladder::steps(&offsets, options.throttle, options.queue_hooks)?;
         let bytes = match &options.object {
-            Some(path) => &std::fs::read(path).map_err(|source| ProbeError::ObjectFile {
-                path: path.clone(),
-                source,
-            })?,
-            None => object::OBJECT,
+            Some(path) => {
+                let read = std::fs::read(path);
+                Cow::Owned(read.map_err(|source| ProbeError::ObjectFile {
+                    path: path.clone(),
+                    source,
+                })?)
+            }
+            None => Cow::Borrowed(object::OBJECT),
         };
-        object::check_abi(bytes)?;
+        object::check_abi(&bytes)?;
         if let Some(found) = SchedExt::read(Path::new("/")).filter(SchedExt::is_on) {
             log::warn!(
                 "a BPF scheduler ({}) is {}: {}",
@@ -271,7 +276,7 @@ impl Probe {
             &settings,
             options,
             (&kernel, &aya_btf),
-            bytes,
+            &bytes,
         )?;
         let throttle_sources = ladder::survey(&offsets, step, &hooks);
         hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
@@ -286,6 +291,7 @@ impl Probe {
             };
             Filter::new(data.fd(), blocks).map_err(ProbeError::Filter)?
         };
+        let go = GoProbes::new(options.uprobes, || Multi::new(&kernel, bytes, &ebpf));
         let logger = aya_log::EbpfLogger::init(&mut ebpf).ok();
         Ok(Self {
             ebpf,
@@ -295,7 +301,7 @@ impl Probe {
             max_run_queues: options.max_run_queues,
             throttle_sources,
             attach_ns: begin.elapsed().as_nanos() as u64,
-            go: GoProbes::new(options.uprobes),
+            go,
             logger,
         })
     }
@@ -414,7 +420,8 @@ impl Probe {
         }
         quota::unload(&mut self.ebpf)?;
         self.set_window(u64::MAX)?;
-        self.release_all()
+        self.release_all();
+        Ok(())
     }
 
     /// Names of all programs.
@@ -424,30 +431,37 @@ impl Probe {
             .chain(uprobes::programs())
     }
 
+    /// What a program cost so far, if it is loaded.
+    fn cost(&self, name: &str) -> Option<multi::Cost> {
+        if let Some(cost) = self.go.multi.as_ref().and_then(|multi| multi.cost(name)) {
+            return Some(cost);
+        }
+        let info = self.ebpf.program(name)?.info().ok()?;
+        Some(multi::Cost {
+            runs: info.run_count(),
+            ns: info.run_time().as_nanos() as u64,
+            verified: info.verified_instruction_count(),
+        })
+    }
+
     /// What each program cost so far (zeros unless the statistics are on).
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
-        Self::names()
-            .filter_map(|name| {
-                let info = self.ebpf.program(name)?.info().ok()?;
-                Some(ProgramCost {
-                    program: name.to_owned(),
-                    runs: info.run_count(),
-                    ns: info.run_time().as_nanos() as u64,
-                })
+        let cost = |name: &'static str| {
+            self.cost(name).map(|cost| ProgramCost {
+                program: name.to_owned(),
+                runs: cost.runs,
+                ns: cost.ns,
             })
-            .collect()
+        };
+        Self::names().filter_map(cost).collect()
     }
 
     /// Instructions that the verifier looked at, by program.
     #[must_use]
     pub fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
-        Self::names()
-            .filter_map(|name| {
-                let info = self.ebpf.program(name)?.info().ok()?;
-                Some((name, info.verified_instruction_count()))
-            })
-            .collect()
+        let verified = |name| self.cost(name).map(|cost| (name, cost.verified));
+        Self::names().filter_map(verified).collect()
     }
 
     /// Passes the kernel side's rare diagnostics on to `log`.

@@ -8,6 +8,7 @@ mod filter;
 mod hooks;
 mod ladder;
 mod load;
+mod multi;
 pub mod object;
 mod offsets;
 mod queues;

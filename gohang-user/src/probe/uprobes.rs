@@ -1,16 +1,18 @@
 //! Probes in Go programs: one set an executable, however many processes run it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::maps::HashMap as KernelMap;
-use aya::programs::uprobe::{UProbeLinkId, UProbeScope};
+use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use gohang_common::record::Request;
 use gohang_common::runtime::{GoRuntime, GoroutineKey, Hits};
 
-use super::load::{map_mut, program_error, refusal};
+use super::load::{map_mut, refusal};
+use super::multi::Multi;
 use super::read::{bad, remove};
 use super::release::Releaser;
 use super::{Hook, HookState, Probe, ProbeError};
@@ -78,10 +80,20 @@ pub(super) fn programs() -> impl Iterator<Item = &'static str> {
     Point::ALL.into_iter().map(program)
 }
 
+/// An attached probe; it is taken off when this is dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what they hold is only kept")]
+pub(super) enum Link {
+    /// A perf event.
+    Event(UProbeLink),
+    /// See [`super::multi`].
+    Multi(OwnedFd),
+}
+
 /// A probed executable.
 #[derive(Debug)]
 struct Attached {
-    links: BTreeMap<Point, UProbeLinkId>,
+    links: BTreeMap<Point, Link>,
     /// Processes that run it.
     pids: BTreeSet<u32>,
     /// Since when there are none.
@@ -93,6 +105,8 @@ struct Attached {
 pub(super) struct GoProbes {
     enabled: bool,
     loaded: bool,
+    /// How programs are linked where the kernel can do better than by perf events.
+    pub(super) multi: Option<Multi>,
     /// Why none is attached any more: the kernel refuses them.
     refused: Option<String>,
     attached: HashMap<FileKey, Attached>,
@@ -108,10 +122,12 @@ pub(super) struct GoProbes {
 }
 
 impl GoProbes {
-    pub fn new(enabled: bool) -> Self {
+    /// `multi` is given the programs if any are to be attached at all.
+    pub fn new(enabled: bool, multi: impl FnOnce() -> Option<Multi>) -> Self {
         Self {
             enabled,
             loaded: false,
+            multi: enabled.then(multi).flatten(),
             refused: None,
             attached: HashMap::new(),
             of_pid: HashMap::new(),
@@ -166,6 +182,12 @@ impl Probe {
         self.go.enabled && self.go.refused.is_none()
     }
 
+    /// Whether that takes perf events, which ask for `CAP_SYS_ADMIN`: before Linux 6.6.
+    #[must_use]
+    pub fn probes_go_by_events(&self) -> bool {
+        self.probes_go() && self.go.multi.is_none()
+    }
+
     /// How many executables are probed now.
     #[must_use]
     pub fn go_programs(&self) -> usize {
@@ -208,7 +230,7 @@ impl Probe {
             return Ok(());
         }
         if self.go.attached.len() >= MAX_PROGRAMS {
-            self.release_idle(Duration::ZERO)?;
+            self.release_idle(Duration::ZERO);
         }
         if self.go.attached.len() >= MAX_PROGRAMS {
             log::warn!(
@@ -228,35 +250,64 @@ impl Probe {
                     self.go.ever.insert(*point);
                     attached.links.insert(*point, link);
                 }
-                Err(error) if path.exists() => {
-                    let reason = refusal(&error);
+                Err(reason) if path.exists() => {
                     log::info!("uprobe:{}: {reason}", point.name());
-                    self.detach_all(attached)?;
+                    self.detach_all(attached);
                     self.go.refused = Some(reason);
                     return Ok(());
                 }
                 // The process has ended meanwhile.
-                Err(_) => return self.detach_all(attached),
+                Err(_) => {
+                    self.detach_all(attached);
+                    return Ok(());
+                }
             }
         }
         self.go.attached.insert(key, attached);
         Ok(())
     }
 
-    fn attach_point(
-        &mut self,
-        point: Point,
-        offset: u64,
-        path: &Path,
-    ) -> Result<UProbeLinkId, ProgramError> {
+    fn attach_point(&mut self, point: Point, offset: u64, path: &Path) -> Result<Link, String> {
         if !self.go.loaded {
-            for name in programs() {
-                self.uprobe(name)?.load()?;
-            }
+            self.load_go()?;
             self.go.loaded = true;
         }
-        self.uprobe(program(point))?
-            .attach(offset, path, UProbeScope::AllProcesses)
+        let name = program(point);
+        if let Some(multi) = &self.go.multi {
+            let link = multi.attach(name, offset, path);
+            return link.map(Link::Multi).map_err(|error| error.to_string());
+        }
+        self.attach_event(name, offset, path)
+            .map(Link::Event)
+            .map_err(|error| refusal(&error))
+    }
+
+    /// Loads the programs: for links of their own if the kernel lets us, else for perf events.
+    fn load_go(&mut self) -> Result<(), String> {
+        if let Some(multi) = &mut self.go.multi {
+            match multi.load(programs()) {
+                Ok(()) => return Ok(()),
+                Err(reason) => log::info!("uprobes by perf events: {reason}"),
+            }
+            self.go.multi = None;
+        }
+        for name in programs() {
+            self.uprobe(name)
+                .and_then(UProbe::load)
+                .map_err(|error| refusal(&error))?;
+        }
+        Ok(())
+    }
+
+    fn attach_event(
+        &mut self,
+        name: &'static str,
+        offset: u64,
+        path: &Path,
+    ) -> Result<UProbeLink, ProgramError> {
+        let program = self.uprobe(name)?;
+        let link = program.attach(offset, path, UProbeScope::AllProcesses)?;
+        program.take_link(link)
     }
 
     fn uprobe(&mut self, name: &'static str) -> Result<&mut UProbe, ProgramError> {
@@ -266,38 +317,27 @@ impl Probe {
             .try_into()
     }
 
-    fn detach_all(&mut self, attached: Attached) -> Result<(), ProbeError> {
-        for (point, link) in attached.links {
-            self.detach_point(point, link)?;
+    fn detach_all(&mut self, attached: Attached) {
+        for link in attached.links.into_values() {
+            self.go.releaser.release(link);
         }
-        Ok(())
-    }
-
-    fn detach_point(&mut self, point: Point, link: UProbeLinkId) -> Result<(), ProbeError> {
-        let name = program(point);
-        let link = self
-            .uprobe(name)
-            .and_then(|program| program.take_link(link))
-            .map_err(|error| program_error(name, &error))?;
-        self.go.releaser.release(link);
-        Ok(())
     }
 
     /// Takes the probes off the programs that nobody has run for so long.
-    fn release_idle(&mut self, linger: Duration) -> Result<(), ProbeError> {
+    fn release_idle(&mut self, linger: Duration) {
         let over = |attached: &Attached| attached.idle.is_some_and(|idle| idle.elapsed() >= linger);
         let idle = self.go.attached.extract_if(|_, attached| over(attached));
         let idle: Vec<Attached> = idle.map(|(_, attached)| attached).collect();
-        idle.into_iter()
-            .try_for_each(|attached| self.detach_all(attached))
+        for attached in idle {
+            self.detach_all(attached);
+        }
     }
 
     /// Takes the probes off every program.
-    pub(super) fn release_all(&mut self) -> Result<(), ProbeError> {
-        let attached = std::mem::take(&mut self.go.attached);
-        attached
-            .into_values()
-            .try_for_each(|attached| self.detach_all(attached))
+    pub(super) fn release_all(&mut self) {
+        for attached in std::mem::take(&mut self.go.attached).into_values() {
+            self.detach_all(attached);
+        }
     }
 
     /// A process has ended, or runs another program. Some time after the last one of an
@@ -377,7 +417,7 @@ impl Probe {
     /// that nobody runs any more; now and then, whenever it is called.
     ///
     /// # Errors
-    /// A map cannot be read, or a probe not be taken off.
+    /// A map cannot be read.
     pub fn look_at_rates(&mut self) -> Result<(), ProbeError> {
         let times = 1 + self.go.of_pid.len() / LOOKED_AT;
         let every = LOOK_EVERY * u32::try_from(times).unwrap_or(u32::MAX);
@@ -385,7 +425,7 @@ impl Probe {
             return Ok(());
         }
         self.go.looked = Instant::now();
-        self.release_idle(LINGER)?;
+        self.release_idle(LINGER);
         let hits = self.read_go_hits()?;
         let since = self.go.window.elapsed();
         let limit = MAX_RATE as f64 * since.max(RATE_WINDOW).as_secs_f64();
@@ -410,7 +450,7 @@ impl Probe {
             self.go.window = Instant::now();
         }
         for (point, link, pid, rate) in taken_off {
-            self.detach_point(point, link)?;
+            self.go.releaser.release(link);
             let reason = format!(
                 "taken off the program of process {pid}, which got there {rate:.0} times a second"
             );

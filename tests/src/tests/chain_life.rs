@@ -4,16 +4,18 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::chain::uprobes;
+use super::life::all_gone;
 use crate::actor::{Actor, pause_ms};
-use crate::bpf::{self, Kind};
+use crate::bpf;
 use crate::go::Workload;
-use crate::product::Gohang;
-use crate::run::{Report, Settings, Test};
+use crate::product::{Finished, Gohang};
+use crate::run::{Report, Settings, Test, skip};
 use crate::stream::{Stream, number};
 use crate::sys;
 
@@ -22,6 +24,7 @@ pub fn tests() -> Vec<Test> {
     let test = |name, body| Test { name, body };
     vec![
         test("chain::detached_where_too_often", gosched),
+        test("chain::taken_off_unnoticed", unnoticed),
         test("chain::no_uprobes", no_uprobes),
         test("chain::refused", refused),
         test("chain::replaced", replaced),
@@ -126,6 +129,65 @@ fn gosched(settings: &Settings, report: &mut Report) -> Result<()> {
         "{behind} turns after {before}: still slowed"
     );
     Ok(())
+}
+
+/// How often a thread of the process was seen waiting in the kernel for a probe that is being
+/// taken off, looked at every half millisecond until told to end, and how often it was looked.
+fn waits_for_probes(pid: i32, end: &AtomicBool) -> (u64, u64) {
+    let tasks = format!("/proc/{pid}/task");
+    let (mut waits, mut looks) = (0, 0);
+    while !end.load(Ordering::Relaxed) {
+        for task in std::fs::read_dir(&tasks).into_iter().flatten().flatten() {
+            let read = |name: &str| std::fs::read_to_string(task.path().join(name));
+            let (Ok(stat), Ok(stack)) = (read("stat"), read("stack")) else {
+                continue;
+            };
+            let is_blocked = stat.rsplit(')').next().is_some_and(|s| s.starts_with(" D"));
+            waits += u64::from(is_blocked && stack.contains("handler_chain"));
+            looks += 1;
+        }
+        sys::sleep_ns(500_000);
+    }
+    (waits, looks)
+}
+
+/// Probes are taken off a program that gets there all the time, one while it is traced and the
+/// others in the end: no thread of it waits for that.
+fn unnoticed(settings: &Settings, report: &mut Report) -> Result<()> {
+    if !sys::parks_threads()? {
+        return Err(skip(
+            "this kernel stops who gets to a probe that is taken off",
+        ));
+    }
+    let actor = start(&newest(settings)?, "gc")?;
+    let pid = actor.pid();
+    let end = AtomicBool::new(false);
+    let (finished, (waits, looks)) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| waits_for_probes(pid, &end));
+        let finished = trace_for(settings, pid, 2_000);
+        end.store(true, Ordering::Relaxed);
+        (finished, watch.join().expect("no panic"))
+    });
+    let stream = Stream::parse(&finished?.stdout)?;
+    let (attached, detached) = (
+        uprobes(&stream.end, "attached"),
+        uprobes(&stream.end, "detached"),
+    );
+    report.note(format!(
+        "{} points attached in the end, detached {detached:?}; {waits} of {looks} looks at a \
+         thread found it waiting for a probe",
+        attached.len()
+    ));
+    ensure!(!detached.is_empty(), "nothing was taken off while it ran");
+    ensure!(waits == 0, "threads waited for a probe");
+    Ok(())
+}
+
+/// Traces a process for so long.
+fn trace_for(settings: &Settings, pid: i32, ms: u64) -> Result<Finished> {
+    let gohang = spawn(settings, &["-p", &pid.to_string()])?;
+    pause_ms(ms);
+    gohang.interrupt()
 }
 
 /// Without probes in programs the report says so, and has the kernel's side.
@@ -338,11 +400,7 @@ fn thousands(settings: &Settings, report: &mut Report) -> Result<()> {
             more_ns < START_NS,
             "{count} processes cost {more_ns} ns more"
         );
-        let left: Vec<_> = held
-            .iter()
-            .filter(|(kind, id)| *kind != Kind::Map && bpf::exists(*kind, *id))
-            .collect();
-        ensure!(left.is_empty(), "left behind: {left:?}");
+        all_gone(&held)?;
         drop(crowd);
     }
     Ok(())

@@ -45,7 +45,8 @@ pub(super) fn eventually(ms: u64, mut done: impl FnMut() -> Result<bool>) -> Res
     }
 }
 
-fn all_gone(held: &BTreeSet<(Kind, u32)>) -> Result<()> {
+/// Holds that none of these is in the kernel any more, or will be after a grace period.
+pub(super) fn all_gone(held: &BTreeSet<(Kind, u32)>) -> Result<()> {
     let left = || {
         held.iter()
             .filter(|(kind, id)| bpf::exists(*kind, *id))

@@ -21,7 +21,7 @@ use self::session::Session;
 use super::{Exit, Failure};
 
 /// What remains after start: reading maps and other processes' files. Where programs that
-/// start later are to be probed, the kernel asks for CAP_SYS_ADMIN too.
+/// start later are to be probed by perf events, the kernel asks for CAP_SYS_ADMIN too.
 const KEPT: [Capability; 4] = [
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: TraceArgs) -> Result<Exit, Failure> {
         )));
     }
     let mut kept = KEPT.to_vec();
-    if plan.selection.is_open() && live.probe().probes_go() {
+    if plan.selection.is_open() && live.probe().probes_go_by_events() {
         kept.push(Capability::CAP_SYS_ADMIN);
     }
     privilege::keep_only(&kept).map_err(Failure::unable)?;
