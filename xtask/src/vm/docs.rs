@@ -56,21 +56,42 @@ struct Kernel {
 }
 
 /// What the machines printed, by kernel.
-#[derive(Debug, Default)]
-pub struct Measured(Vec<Kernel>);
+#[derive(Debug)]
+pub struct Measured {
+    kernels: Vec<Kernel>,
+    /// The commit that the tree was at when that began.
+    commit: String,
+}
 
 impl Measured {
+    /// Nothing yet, of the tree as it is.
+    ///
+    /// # Errors
+    /// It is no git repository.
+    pub fn begin(workspace: &Workspace) -> Result<Self> {
+        let commit = output(
+            Command::new("git")
+                .args(["describe", "--always", "--dirty", "--abbrev=12"])
+                .current_dir(&workspace.root),
+        )
+        .context("docs/kernels.md names the commit that was measured")?;
+        Ok(Self {
+            kernels: Vec::new(),
+            commit: commit.trim().to_owned(),
+        })
+    }
+
     /// Adds a machine's output.
     pub fn add(&mut self, image: &Image, output: &str, tally: &Tally) {
         let name = image.kernel.name;
-        if let Some(known) = self.0.iter_mut().find(|kernel| kernel.name == name) {
+        if let Some(known) = self.kernels.iter_mut().find(|kernel| kernel.name == name) {
             known.output.push_str(output);
             known.tally.add(tally.clone());
             return;
         }
-        self.0.push(Kernel {
+        self.kernels.push(Kernel {
             object: String::new(),
-            commit: String::new(),
+            commit: self.commit.clone(),
             name: name.to_owned(),
             package: image.package.clone(),
             output: output.to_owned(),
@@ -82,23 +103,16 @@ impl Measured {
     /// wrong, and writes the document if the same kernel object was measured on all.
     ///
     /// # Errors
-    /// It cannot be written, or what is measured cannot be named.
+    /// It cannot be written.
     pub fn keep(self, workspace: &Workspace, folder: &Path, wrong: &[&str]) -> Result<()> {
-        let commit = output(
-            Command::new("git")
-                .args(["describe", "--always", "--dirty", "--abbrev=12"])
-                .current_dir(&workspace.root),
-        )
-        .context("the page names the commit that was measured")?;
         let object = build_ebpf::committed(workspace)?;
         fs::create_dir_all(folder)
             .with_context(|| format!("could not make {}", folder.display()))?;
-        for mut kernel in self.0 {
+        for mut kernel in self.kernels {
             if wrong.contains(&&*kernel.name) || !kernel.is_whole() {
                 continue;
             }
             kernel.object.clone_from(&object);
-            commit.trim().clone_into(&mut kernel.commit);
             let path = folder.join(&kernel.name);
             fs::write(&path, serde_json::to_vec(&kernel)?)
                 .with_context(|| format!("could not write {}", path.display()))?;
@@ -413,6 +427,7 @@ fn causes(text: &mut String, kernels: &[Kernel]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Manifest;
 
     fn kernel(name: &str, off: &str) -> Kernel {
         Kernel {
@@ -440,6 +455,18 @@ mod tests {
                 ..Tally::default()
             },
         }
+    }
+
+    #[test]
+    fn the_committed_page_is_of_the_committed_object() {
+        let manifest = include_str!("../../../gohang-user/bpf/gohang.bpf.o.json");
+        let manifest: Manifest = serde_json::from_str(manifest).expect("a manifest");
+        let line = object_line(&manifest.object.sha256);
+        let page = include_str!("../../../docs/kernels.md");
+        assert!(
+            page.lines().any(|own| own == line),
+            "docs/kernels.md is of another object: `cargo xtask vm --full` writes it anew"
+        );
     }
 
     #[test]

@@ -140,6 +140,10 @@ fn all_tests(programs: &Programs) -> Result<Vec<String>> {
 /// # Errors
 /// When something that they need cannot be provided.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
+    // Before anything is built: what is measured is what the tree is now.
+    let is_page = options.full && options.tests.is_empty();
+    let measured = is_page.then(|| docs::Measured::begin(workspace));
+    let mut measured = measured.transpose()?;
     let programs = programs(workspace, options)?;
     let all = all_tests(&programs)?;
     let tests = selection::choose(&all, options.full, &options.tests)?;
@@ -177,7 +181,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
     jobs.sort_by_key(|job| Reverse(job.weight()));
     let begin = Instant::now();
     let mut sum = Outcome::default();
-    let mut measured = docs::Measured::default();
     let mut wrong = Vec::new();
     matrix.boot_all(&jobs, options.cores, |job, results| {
         let mut verdict = judge(job.image, &results, &job.work.tests, &rows);
@@ -201,13 +204,15 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         let found = verdict.problems.into_iter();
         let found = found.map(|problem| format!("kernel {}: {problem}", job.name()));
         sum.problems.extend(found);
-        measured.add(job.image, &results.output, &verdict.tally);
+        if let Some(measured) = &mut measured {
+            measured.add(job.image, &results.output, &verdict.tally);
+        }
         sum.tally.add(verdict.tally);
     })?;
     let took = begin.elapsed();
     println!("\n{} machines in {} s", jobs.len(), took.as_secs());
     sum.problems.extend(overtime(short, options.cores, took));
-    if options.full && options.tests.is_empty() {
+    if let Some(measured) = measured {
         measured.keep(workspace, &matrix.kept(), &wrong)?;
     }
     Ok(sum)
