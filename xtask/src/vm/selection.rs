@@ -21,12 +21,13 @@ const SHORT: [(&str, Chosen); 10] = [
 
 /// What the names of the tests of the long form begin with: throttling and the causes of
 /// delays, which differ between kernels.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
     "input::lockdown",
     "input::no_cpu_controller",
     "shape::",
     "agreement::go_quota",
     "causes::",
+    "chain::starved",
     "ladder::",
     "throttle::",
     "churn::",
