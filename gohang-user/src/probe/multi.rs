@@ -3,8 +3,9 @@
 //! A probe that is a perf event stops its program while it is taken off: each thread that gets
 //! there meanwhile waits until the kernel has let a grace period pass under the probe's lock
 //! (`handler_chain` and `uprobe_apply`, kernel/events/uprobes.c, 6.18; 11 to 23 ms measured).
-//! With a link nobody waits (tried on 6.12 and 6.18). aya 0.14 cannot make one: it loads every uprobe for perf
-//! events. So these programs are relocated with aya's own means, and loaded and linked here.
+//! With a link nobody waits (tried on 6.12 and 6.18). aya 0.14 cannot make one: it loads every
+//! uprobe for perf events. So these programs are relocated with aya's own means, and loaded and
+//! linked here.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
