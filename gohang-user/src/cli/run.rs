@@ -109,7 +109,7 @@ pub struct BreakerArgs {
     #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "80%")]
     pub memory_share: f64,
     /// CPU time from which on it can be progress, as a part of one CPU (at most a fifth of the
-    /// quota is asked for).
+    /// quota is asked for); reading and writing is, however little it takes.
     #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "1%")]
     pub useful_cpu: f64,
     /// Say so when there has been no progress for this long; or never.
