@@ -141,11 +141,39 @@ impl Caller {
     }
 }
 
+/// A function that calls `goschedImpl` for a goroutine that was asked to yield, where
+/// `gosched_m` and `goschedguarded_m` do for one that gives way by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Yielder {
+    /// At a stack check, from 1.22 on (before, it calls `gopreempt_m`).
+    Newstack,
+    /// After a signal, up to 1.25; before 1.22 at a stack check too.
+    GopreemptM,
+    /// After a signal, from 1.26 on: a closure of `asyncPreempt2`.
+    AsyncPreempt2,
+}
+
+impl Yielder {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Newstack, Self::GopreemptM, Self::AsyncPreempt2];
+
+    /// The function's name.
+    #[must_use]
+    pub const fn function(self) -> &'static str {
+        match self {
+            Self::Newstack => "runtime.newstack",
+            Self::GopreemptM => "runtime.gopreempt_m",
+            Self::AsyncPreempt2 => "runtime.asyncPreempt2.func1",
+        }
+    }
+}
+
 /// Where the functions of one program are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeFunctions {
     probes: Vec<(Probe, Function)>,
     callers: Vec<(Caller, Function)>,
+    yielders: Vec<(Yielder, Function)>,
 }
 
 impl RuntimeFunctions {
@@ -163,6 +191,7 @@ impl RuntimeFunctions {
             .into_iter()
             .map(Probe::function)
             .chain(callers.iter().map(|(_, name)| *name))
+            .chain(Yielder::ALL.into_iter().map(Yielder::function))
             .collect();
         let mut found = symbols.find(&names)?.into_iter();
         let probes = Probe::ALL
@@ -172,10 +201,19 @@ impl RuntimeFunctions {
             .collect();
         let callers = callers
             .into_iter()
-            .zip(found)
+            .zip(found.by_ref())
             .filter_map(|((caller, _), function)| Some((caller, function?)))
             .collect();
-        Ok(Self { probes, callers })
+        let yielders = Yielder::ALL
+            .into_iter()
+            .zip(found)
+            .filter_map(|(yielder, function)| Some((yielder, function?)))
+            .collect();
+        Ok(Self {
+            probes,
+            callers,
+            yielders,
+        })
     }
 
     /// Where the function of `probe` is; `None` when the program has none.
@@ -183,6 +221,13 @@ impl RuntimeFunctions {
     pub fn probe(&self, probe: Probe) -> Option<&Function> {
         let mut all = self.probes.iter();
         all.find(|(own, _)| *own == probe).map(|(_, found)| found)
+    }
+
+    /// Where that function is; `None` when the program has none.
+    #[must_use]
+    pub fn yielder(&self, yielder: Yielder) -> Option<&Function> {
+        let mut all = self.yielders.iter();
+        all.find(|(own, _)| *own == yielder).map(|(_, found)| found)
     }
 
     /// What to attach entry probes to: each function found, and its place in the file.

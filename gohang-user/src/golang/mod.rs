@@ -47,7 +47,7 @@ mod version;
 pub use buildinfo::BuildInfo;
 pub use discover::{FileKey, FoundGo, GoProgram, InspectError, Inspector, inspect_image};
 pub use elf::{Arch, Elf, ElfError, Section, Segment};
-pub use functions::{Caller, Probe, RuntimeFunctions};
+pub use functions::{Caller, Probe, RuntimeFunctions, Yielder};
 pub use godebug::{Origin, PreemptionOff, environment_variable, godebug, preemption_off};
 pub use gomaxprocs::{Because, Gomaxprocs, QuotaUse};
 pub use image::{FileImage, ReadAt};

@@ -6,7 +6,7 @@ use gohang_common::runtime::{GoRuntime, Range, UNKNOWN_OFFSET, caller, hit};
 
 use super::buildinfo::BuildInfo;
 use super::elf::{Arch, Elf, ElfError};
-use super::functions::{Caller, Probe, RuntimeFunctions};
+use super::functions::{Caller, Probe, RuntimeFunctions, Yielder};
 use super::image::{FileImage, ReadAt};
 use super::layout::{Field, Layout, NoLayout};
 use super::symbols::{Function, NoSymbols, Symbols};
@@ -16,6 +16,9 @@ use super::symbols::{Function, NoSymbols, Symbols};
 pub enum Point {
     /// The entry of a function, behind its stack check: see [`stack_check`].
     Entry(Probe),
+    /// A call of `goschedImpl` for a goroutine that was asked to yield. That function's own
+    /// entry is where programs get to that call `runtime.Gosched` all the time.
+    Yields(Yielder),
     /// In `asyncPreempt`, behind its call of `asyncPreempt2`: the goroutine runs again.
     Resumed,
     /// The return instruction of `stopTheWorldWithSema`, before Go 1.23: everybody has stopped.
@@ -26,10 +29,12 @@ pub enum Point {
 impl Point {
     /// Every point, in the order in which they are attached: whoever looks up what an
     /// earlier step kept comes first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Resumed,
         Self::Entry(Probe::PreemptPark),
-        Self::Entry(Probe::GoschedImpl),
+        Self::Yields(Yielder::Newstack),
+        Self::Yields(Yielder::GopreemptM),
+        Self::Yields(Yielder::AsyncPreempt2),
         Self::Entry(Probe::AsyncPreempt),
         Self::Entry(Probe::IsAsyncSafePoint),
         Self::Entry(Probe::DoSigPreempt),
@@ -46,6 +51,9 @@ impl Point {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Entry(probe) => probe.function(),
+            Self::Yields(Yielder::Newstack) => "runtime.newstack (yields)",
+            Self::Yields(Yielder::GopreemptM) => "runtime.gopreempt_m (yields)",
+            Self::Yields(Yielder::AsyncPreempt2) => "runtime.asyncPreempt2 (yields)",
             Self::Resumed => "runtime.asyncPreempt (resumed)",
             Self::WorldStopped => "runtime.stopTheWorldWithSema (stopped)",
         }
@@ -60,12 +68,12 @@ impl Point {
             Self::Entry(Probe::DoSigPreempt) => hit::DO_SIG_PREEMPT,
             Self::Entry(Probe::IsAsyncSafePoint) => hit::IS_ASYNC_SAFE_POINT,
             Self::Entry(Probe::AsyncPreempt) => hit::ASYNC_PREEMPT,
-            Self::Entry(Probe::GoschedImpl) => hit::GOSCHED_IMPL,
+            Self::Yields(_) => hit::GOSCHED_IMPL,
             Self::Entry(Probe::PreemptPark) => hit::PREEMPT_PARK,
             Self::Entry(Probe::StopTheWorld) => hit::STOP_THE_WORLD,
             Self::Entry(Probe::StartTheWorld) => hit::START_THE_WORLD,
             Self::Entry(Probe::Gcstopm) => hit::GCSTOPM,
-            Self::Entry(Probe::Sighandler) => return None,
+            Self::Entry(Probe::Sighandler | Probe::GoschedImpl) => return None,
             Self::Resumed => hit::RESUMED,
             Self::WorldStopped => hit::WORLD_STOPPED,
         })
@@ -166,8 +174,10 @@ impl ProbePoints {
             }
         }
         let mut points = Vec::new();
+        let queues = functions.probe(Probe::GoschedImpl).map(|found| found.entry);
         for point in Point::ALL {
             let vaddr = match point {
+                Point::Yields(yielder) => calls(&symbols, functions.yielder(yielder), queues)?,
                 Point::Entry(probe) => begins(&symbols, functions.probe(probe))?,
                 Point::Resumed => resumed(&symbols, functions.probe(Probe::AsyncPreempt))?,
                 // Later the runtime says itself when all had stopped, and a return instruction
@@ -329,8 +339,34 @@ fn stack_check(code: &[u8]) -> usize {
     }
 }
 
-/// Behind `asyncPreempt`'s call of `asyncPreempt2`: `e8 rel32`, where the target is that
-/// function or its wrapper.
+/// The calls in a function's code: `e8 rel32`, where each lies and what it calls. Among them is
+/// what only looks like one: who reads this knows what can be called.
+fn all_calls(entry: u64, code: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+    code.windows(5).enumerate().filter_map(move |(at, window)| {
+        let [0xe8, rel @ ..] = window else {
+            return None;
+        };
+        let rel = i32::from_le_bytes(rel.try_into().ok()?);
+        let call = entry.wrapping_add(at as u64);
+        Some((call, call.wrapping_add(5).wrapping_add_signed(rel.into())))
+    })
+}
+
+/// Where a function calls the one at `callee`, which gets its arguments in registers: they are
+/// there. The kernel emulates a call as it does a `push` (see [`stack_check`]).
+fn calls<R: ReadAt>(
+    symbols: &Symbols<R>,
+    function: Option<&Function>,
+    callee: Option<u64>,
+) -> Result<Option<u64>, ElfError> {
+    let (Some((entry, bytes)), Some(callee)) = (code(symbols, function)?, callee) else {
+        return Ok(None);
+    };
+    let found = all_calls(entry, &bytes).find(|(_, target)| *target == callee);
+    Ok(found.map(|(call, _)| call))
+}
+
+/// Behind `asyncPreempt`'s call of `asyncPreempt2`, of that function or its wrapper.
 fn resumed<R: ReadAt>(
     symbols: &Symbols<R>,
     function: Option<&Function>,
@@ -338,20 +374,12 @@ fn resumed<R: ReadAt>(
     let Some((entry, bytes)) = code(symbols, function)? else {
         return Ok(None);
     };
-    for (at, window) in bytes.windows(5).enumerate() {
-        let Some((&0xe8, rel)) = window.split_first() else {
-            continue;
-        };
-        let Ok(rel) = <[u8; 4]>::try_from(rel) else {
-            continue;
-        };
-        let next = entry.wrapping_add(at as u64 + 5);
-        let target = next.wrapping_add_signed(i64::from(i32::from_le_bytes(rel)));
+    for (call, target) in all_calls(entry, &bytes) {
         let callee = symbols.lookup(target)?;
         if callee
             .is_some_and(|callee| callee.entry == target && callee.name == "runtime.asyncPreempt2")
         {
-            return Ok(Some(next));
+            return Ok(Some(call.wrapping_add(5)));
         }
     }
     Ok(None)
@@ -416,10 +444,22 @@ mod tests {
     }
 
     #[test]
-    fn every_point_counts_apart() {
+    fn calls_are_found_by_what_they_call() {
+        // nop; call 0x1000 + 6 - 2; call 0x1000 + 11 + 0x100; the rest is cut off.
+        let code = [
+            0x90, 0xe8, 0xfe, 0xff, 0xff, 0xff, 0xe8, 0, 1, 0, 0, 0xe8, 0, 0,
+        ];
+        let found: Vec<_> = all_calls(0x1000, &code).collect();
+        assert_eq!(found, [(0x1001, 0x1004), (0x1006, 0x110b)]);
+        assert_eq!(all_calls(u64::MAX, &code).count(), 2);
+    }
+
+    #[test]
+    fn every_point_counts_apart_but_for_yields() {
         let mut numbers: Vec<_> = Point::ALL.iter().filter_map(|point| point.hit()).collect();
         numbers.sort_unstable();
-        let all: Vec<usize> = (0..Point::ALL.len()).collect();
+        numbers.dedup();
+        let all: Vec<usize> = (0..Point::ALL.len() - Yielder::ALL.len() + 1).collect();
         assert_eq!(numbers, all);
     }
 }

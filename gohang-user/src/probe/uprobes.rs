@@ -47,7 +47,7 @@ const fn program(point: Point) -> &'static str {
         Point::Entry(P::DoSigPreempt | P::Sighandler) => "go_do_sig_preempt",
         Point::Entry(P::IsAsyncSafePoint) => "go_is_async_safe_point",
         Point::Entry(P::AsyncPreempt) => "go_async_preempt",
-        Point::Entry(P::GoschedImpl) => "go_gosched_impl",
+        Point::Entry(P::GoschedImpl) | Point::Yields(_) => "go_gosched_impl",
         Point::Entry(P::PreemptPark) => "go_preempt_park",
         Point::Entry(P::StopTheWorld) => "go_stop_the_world",
         Point::Entry(P::StartTheWorld) => "go_start_the_world",
@@ -66,7 +66,7 @@ const fn used_for(point: Point) -> &'static str {
         Point::Entry(P::DoSigPreempt | P::Sighandler) => "signals that the runtime handles",
         Point::Entry(P::IsAsyncSafePoint) => "where signals meet a goroutine",
         Point::Entry(P::AsyncPreempt) => "signals that make a goroutine yield",
-        Point::Entry(P::GoschedImpl | P::PreemptPark) => "yields",
+        Point::Entry(P::GoschedImpl | P::PreemptPark) | Point::Yields(_) => "yields",
         Point::Entry(P::StopTheWorld) => "stops of the world",
         Point::Entry(P::StartTheWorld) => "ends of stops of the world",
         Point::Entry(P::Gcstopm) => "whom a stop of the world waits for",
@@ -75,9 +75,10 @@ const fn used_for(point: Point) -> &'static str {
     }
 }
 
-/// Names of all programs.
+/// Names of all programs, each once.
 pub(super) fn programs() -> impl Iterator<Item = &'static str> {
-    Point::ALL.into_iter().map(program)
+    let names: BTreeSet<&str> = Point::ALL.into_iter().map(program).collect();
+    names.into_iter()
 }
 
 /// An attached probe; it is taken off when this is dropped.

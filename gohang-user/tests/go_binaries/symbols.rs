@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io;
 
 use gohang::golang::{
-    Arch, Caller, Elf, FileImage, Function, Probe, ReadAt, RuntimeFunctions, Symbols,
+    Arch, Caller, Elf, FileImage, Function, Point, Probe, ProbePoints, ReadAt, RuntimeFunctions,
+    Symbols, Yielder,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 
@@ -200,6 +201,43 @@ fn calls(raw: &[u8], symbols: &Symbols<FileImage>, targets: &[u64]) -> Vec<(u64,
         }
     }
     found
+}
+
+/// Nobody else queues a goroutine that was asked to yield, and each does so at one place, which
+/// is probed.
+#[test]
+fn who_was_asked_to_yield_is_queued_by_few() {
+    for program in programs().iter().filter(|program| program.pure_go) {
+        let symbols = open(program);
+        let functions = RuntimeFunctions::find(&symbols).unwrap();
+        let raw = fs::read(&program.path).unwrap();
+        let queues = functions.probe(Probe::GoschedImpl).unwrap().entry;
+        let is_amd64 = symbols.elf().arch() == Arch::Amd64;
+        let points = is_amd64.then(|| ProbePoints::read(&program.path).unwrap().points);
+        let mut seen = Vec::new();
+        for (_, back) in calls(&raw, &symbols, &[queues]) {
+            let by = symbols.lookup(back - 1).unwrap().unwrap().name;
+            // They give way by themselves.
+            if by == "runtime.gosched_m" || by == "runtime.goschedguarded_m" {
+                continue;
+            }
+            let yielder = Yielder::ALL.into_iter().find(|own| own.function() == by);
+            let yielder = yielder.unwrap_or_else(|| panic!("{}: by {by}", program.name));
+            seen.push(yielder);
+            if let Some(points) = &points {
+                let offset = symbols.file_offset(back - 5).unwrap();
+                let point = (Point::Yields(yielder), offset);
+                assert!(points.contains(&point), "{}: {by}", program.name);
+            }
+        }
+        seen.sort_unstable();
+        let want = match program.minor {
+            ..22 => vec![Yielder::GopreemptM],
+            22..26 => vec![Yielder::Newstack, Yielder::GopreemptM],
+            26.. => vec![Yielder::Newstack, Yielder::AsyncPreempt2],
+        };
+        assert_eq!(seen, want, "{}", program.name);
+    }
 }
 
 #[test]

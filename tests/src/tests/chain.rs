@@ -83,6 +83,24 @@ pub fn uprobes(end: &Value, state: &str) -> Vec<String> {
         .collect()
 }
 
+/// Points that programs of every version have.
+const OF_ALL: usize = 10;
+
+/// Those that only some versions have: where goroutines that were asked to yield do, and, up to
+/// Go 1.22, the end of stopping the world, of which the runtime says itself later.
+fn points_of(version: &str) -> Vec<&'static str> {
+    let minor = version.split('.').nth(1);
+    let mut points = match minor {
+        Some("21") => vec!["gopreempt_m"],
+        Some("22" | "23" | "24" | "25") => vec!["newstack", "gopreempt_m"],
+        _ => vec!["newstack", "asyncPreempt2"],
+    };
+    if matches!(minor, Some("21" | "22")) {
+        points.push("stopped");
+    }
+    points
+}
+
 /// In programs of every version and form, requests are followed from sysmon's to the
 /// goroutine's running again, in order, and name the goroutine and its function.
 fn steps(settings: &Settings, report: &mut Report) -> Result<()> {
@@ -99,13 +117,11 @@ fn steps(settings: &Settings, report: &mut Report) -> Result<()> {
             .collect::<Result<Vec<_>>>()?;
         let stream = trace(settings, &pids, if settings.full { 4_000 } else { 2_000 })?;
         let attached = uprobes(&stream.end, "attached");
-        // From Go 1.23 on the runtime says itself when a stop of the world is complete.
-        let says = |workload: &Workload| {
-            !["1.21.", "1.22."]
-                .iter()
-                .any(|old| workload.version.starts_with(old))
-        };
-        let wanted = if some.iter().all(says) { 11 } else { 12 };
+        let own: BTreeSet<&str> = some
+            .iter()
+            .flat_map(|workload| points_of(workload.version))
+            .collect();
+        let wanted = OF_ALL + own.len();
         ensure!(
             attached.len() == wanted,
             "attached: {attached:?} of {}",

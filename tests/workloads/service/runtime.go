@@ -61,16 +61,12 @@ func turns(goroutines int, length time.Duration) uint64 {
 	return total
 }
 
-// yield gives the processor to the next goroutine all the time; what it does in the first
-// warm=N milliseconds is in none of its figures.
+// yield gives the processor to the next goroutine all the time.
 func yield(s settings) {
 	goroutines := s.get("goroutines", 8)
-	length := func(key string, otherwise int) time.Duration {
-		return time.Duration(s.get(key, otherwise)) * time.Millisecond
-	}
+	length := time.Duration(s.get("milliseconds", 2000)) * time.Millisecond
 	s.begin()
-	turns(goroutines, length("warm", 0))
 	begun, used := time.Now(), cpu()
-	total := turns(goroutines, length("milliseconds", 2000))
+	total := turns(goroutines, length)
 	fmt.Printf("yielded count=%d elapsed_ns=%d cpu_ns=%d\n", total, int64(time.Since(begun)), int64(cpu()-used))
 }

@@ -3,6 +3,7 @@
 //	stall spin SECONDS   goroutines that never yield, beside one that sleeps 1 ms at a time
 //	stall gc SECONDS     goroutines that allocate, so that the collector stops the world
 //	stall gosched SECONDS  one that yields without an end; prints its turns every half second
+//	stall memstats SECONDS  one that stops the world without an end; prints its turns too
 //	stall sleep SECONDS  nothing
 //	stall short          both for about 50 ms
 package main
@@ -43,7 +44,16 @@ func yield() {
 	}
 }
 
-// printTurns tells how often yield has given way, twice a second.
+// stop does nothing but stop the world, as its statistics are read.
+func stop() {
+	var stats runtime.MemStats
+	for {
+		runtime.ReadMemStats(&stats)
+		turns.Add(1)
+	}
+}
+
+// printTurns tells how often that was done, twice a second.
 func printTurns(length time.Duration) {
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		before := turns.Load()
@@ -78,7 +88,7 @@ func allocate() {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: stall spin|gc|gosched|sleep SECONDS | stall short")
+		fmt.Fprintln(os.Stderr, "usage: stall spin|gc|gosched|memstats|sleep SECONDS | stall short")
 		os.Exit(2)
 	}
 	length := 50 * time.Millisecond
@@ -96,8 +106,12 @@ func main() {
 		time.Sleep(length)
 		return
 	}
-	if kind == "gosched" {
-		go yield()
+	if kind == "gosched" || kind == "memstats" {
+		if kind == "gosched" {
+			go yield()
+		} else {
+			go stop()
+		}
 		fmt.Println("ready")
 		printTurns(length)
 		return

@@ -57,7 +57,7 @@ fn read_turns(said: &Said) -> Result<Figures> {
 }
 
 /// All works.
-pub static WORKS: [Work; 4] = [
+pub static WORKS: [Work; 3] = [
     Work {
         title: "HTTP service",
         arguments: &["serve", "seconds=4"],
@@ -87,13 +87,7 @@ pub static WORKS: [Work; 4] = [
     },
     Work {
         title: "`runtime.Gosched` in a loop",
-        arguments: &["yield", "warm=1000", "milliseconds=2000"],
-        figures: &TURNS,
-        read: read_turns,
-    },
-    Work {
-        title: "its first second, in which its point is taken off",
-        arguments: &["yield", "milliseconds=1000"],
+        arguments: &["yield", "milliseconds=2000"],
         figures: &TURNS,
         read: read_turns,
     },
