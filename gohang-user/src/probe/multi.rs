@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::{CString, c_int, c_long};
+use std::ffi::{CString, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,23 +17,15 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
-use aya_obj::generated::bpf_prog_info;
+use aya_obj::generated::{BPF_F_UPROBE_MULTI_RETURN, bpf_cmd, bpf_prog_info, bpf_prog_type};
 use aya_obj::{Function, Object, ProgramSection};
 
 use crate::btf::Btf;
 
-/// Commands of bpf(2), a type of programs, and a flag of links (include/uapi/linux/bpf.h).
-const PROG_LOAD: c_int = 5;
-const OBJ_GET_INFO_BY_FD: c_int = 15;
-const BTF_LOAD: c_int = 18;
-const LINK_CREATE: c_int = 28;
-const PROG_TYPE_KPROBE: u32 = 2;
-const F_UPROBE_MULTI_RETURN: u32 = 1;
-
 /// `BPF_OBJ_NAME_LEN` (include/uapi/linux/bpf.h).
 const NAME_LENGTH: usize = 16;
 
-/// `union bpf_attr` of [`PROG_LOAD`], as far as it is used.
+/// `union bpf_attr` (include/uapi/linux/bpf.h) of `BPF_PROG_LOAD`, as far as it is used.
 #[derive(Default)]
 #[repr(C)]
 struct LoadAttributes {
@@ -59,7 +51,7 @@ struct LoadAttributes {
     attach_btf_id: u32,
 }
 
-/// That of [`BTF_LOAD`].
+/// That of `BPF_BTF_LOAD`.
 #[derive(Default)]
 #[repr(C)]
 struct TypesAttributes {
@@ -69,7 +61,7 @@ struct TypesAttributes {
     btf_log_size: u32,
 }
 
-/// That of [`LINK_CREATE`] for such links.
+/// That of `BPF_LINK_CREATE` for such links.
 #[derive(Default)]
 #[repr(C)]
 struct LinkAttributes {
@@ -87,7 +79,7 @@ struct LinkAttributes {
     pad: u32,
 }
 
-/// That of [`OBJ_GET_INFO_BY_FD`].
+/// That of `BPF_OBJ_GET_INFO_BY_FD`.
 #[derive(Default)]
 #[repr(C)]
 struct InfoAttributes {
@@ -100,10 +92,10 @@ struct InfoAttributes {
 ///
 /// # Safety
 /// The attributes are those of the command, and what they point to outlives the call.
-unsafe fn bpf<T>(command: c_int, attributes: &mut T) -> io::Result<c_long> {
+unsafe fn bpf<T>(command: bpf_cmd, attributes: &mut T) -> io::Result<c_long> {
     let at = std::ptr::from_mut(attributes);
     // SAFETY: a system call on memory of that size; the caller answers for the rest.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, at, size_of::<T>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command as c_long, at, size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -135,7 +127,7 @@ fn load_types(types: &[u8]) -> io::Result<OwnedFd> {
         ..TypesAttributes::default()
     };
     // SAFETY: the attributes of the command; the types outlive the call.
-    owned(unsafe { bpf(BTF_LOAD, &mut attributes) }?)
+    owned(unsafe { bpf(bpf_cmd::BPF_BTF_LOAD, &mut attributes) }?)
 }
 
 fn load(
@@ -148,7 +140,7 @@ fn load(
     let functions = function.func_info.func_info_bytes();
     let length = |length| u32::try_from(length).map_err(io::Error::other);
     let mut attributes = LoadAttributes {
-        prog_type: PROG_TYPE_KPROBE,
+        prog_type: bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32,
         insn_cnt: length(function.instructions.len())?,
         insns: address(&*function.instructions),
         license: license.as_ptr() as u64,
@@ -167,7 +159,7 @@ fn load(
         *to = from;
     }
     // SAFETY: the attributes of the command; what they point to outlives the call.
-    owned(unsafe { bpf(PROG_LOAD, &mut attributes) }?)
+    owned(unsafe { bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes) }?)
 }
 
 fn link(
@@ -187,7 +179,7 @@ fn link(
         ..LinkAttributes::default()
     };
     // SAFETY: the attributes of the command; path and offset outlive the call.
-    owned(unsafe { bpf(LINK_CREATE, &mut attributes) }?)
+    owned(unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }?)
 }
 
 /// What the kernel says of a program.
@@ -200,7 +192,7 @@ fn info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
         info: std::ptr::from_mut(&mut found) as u64,
     };
     // SAFETY: the attributes of the command; what they point to is of that length.
-    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes) }?;
     Ok(found)
 }
 
@@ -285,7 +277,7 @@ impl Multi {
             )
             .map_err(|error| format!("{name}: load: {error}"))?;
             let flags = match found.section {
-                ProgramSection::URetProbe { .. } => F_UPROBE_MULTI_RETURN,
+                ProgramSection::URetProbe { .. } => BPF_F_UPROBE_MULTI_RETURN,
                 _ => 0,
             };
             self.programs.insert(name, Program { program, flags });
