@@ -6,7 +6,7 @@ mod chain;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-pub use chain::{Chain, LateCauses, Links, LongStop, Stops};
+pub use chain::{Chain, LateCauses, Links, LongStop, Open, Stops};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,8 @@ use gohang_common::runtime::{Hits, hit};
 use super::Histogram;
 use crate::event::{Asker, Request, RequestEnd, Stop};
 use crate::golang::SafePoint;
-use crate::report::{Chain, LateCauses, Links, LongStop, Stops};
+use crate::probe::OpenRequests;
+use crate::report::{Chain, LateCauses, Links, LongStop, Open, Stops};
 
 /// Most stops that are kept one by one.
 const LONGEST: usize = 5;
@@ -37,6 +38,10 @@ pub(super) struct ChainData {
     last_ns: [u64; CAUSES],
     longest: Vec<LongStop>,
     hits: Hits,
+    /// Requests that were not over when the process ended.
+    left: OpenRequests,
+    /// Those that are not over as of the report.
+    open: OpenRequests,
 }
 
 /// Adds the time from one step to a later one, if both were seen.
@@ -147,9 +152,24 @@ impl ChainData {
         }
     }
 
+    /// Requests that are not over as of now, which replace those of before.
+    pub fn open(&mut self, open: OpenRequests) {
+        self.open = open;
+    }
+
+    /// Requests that were not over when the process ended.
+    pub fn left(&mut self, open: OpenRequests) {
+        self.left = open;
+    }
+
     /// As the report has it; none if nothing was seen.
     pub fn report(&self) -> Option<Chain> {
-        if self.requests == 0 && self.stops == 0 && self.hits == Hits::default() {
+        let open = match self.open.requests {
+            0 => self.left,
+            _ => self.open,
+        };
+        let is_empty = self.requests == 0 && open.requests == 0 && self.stops == 0;
+        if is_empty && self.hits == Hits::default() {
             return None;
         }
         let unsafe_points = SafePoint::ALL.iter().zip(self.unsafe_points);
@@ -162,6 +182,13 @@ impl ChainData {
             ends: counts(RequestEnd::ALL.iter().map(|end| end.name()), &self.ends),
             unexplained_sends: self.ends[RequestEnd::NotSent as usize],
             unexplained_yields: self.unexplained_yields,
+            open: Open {
+                requests: open.requests,
+                sent: open.sent,
+                delivered: open.delivered,
+                yielded: open.yielded,
+                first_ns: (open.requests > 0).then_some(open.first_ns),
+            },
             unsafe_points: unsafe_points
                 .filter(|(class, _)| !class.is_safe())
                 .map(|(class, count)| (class.name().to_owned(), count))

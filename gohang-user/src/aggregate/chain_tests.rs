@@ -54,6 +54,25 @@ fn a_slice_is_late_once_however_often_it_is_asked() {
 }
 
 #[test]
+fn what_is_not_over_is_told_apart_and_replaces_itself() {
+    let open = |requests, first_ns| OpenRequests {
+        requests,
+        first_ns,
+        ..OpenRequests::default()
+    };
+    let mut data = ChainData::default();
+    data.open(open(3, 70));
+    data.open(open(1, 90));
+    let chain = data.report().expect("one is open");
+    assert_eq!((chain.requests, chain.open.requests), (0, 1));
+    assert_eq!(chain.open.first_ns, Some(90));
+    // The process ends with another two, which stay.
+    data.left(open(2, 95));
+    data.open(OpenRequests::default());
+    assert_eq!(data.report().expect("two").open.requests, 2);
+}
+
+#[test]
 fn the_longest_stops_are_kept_and_who_was_last() {
     let mut data = ChainData::default();
     for stopping in [50, 10, 90, 20, 30, 40, 80] {

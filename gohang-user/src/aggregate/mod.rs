@@ -15,7 +15,7 @@ pub use report::{Context, loss};
 
 use process::ProcessData;
 
-use crate::event::{Episode, Event, ProcessEvent, ProcessId, Request};
+use crate::event::{Episode, Event, ProcessEvent, ProcessId};
 use crate::probe::{OwnerSummary, Snapshot};
 use crate::source::{Facts, Item, same_start};
 
@@ -26,10 +26,6 @@ const MAX_ENDED: usize = 1000;
 /// Most pairs of a removed group and a limit whose spans are kept for groups without a
 /// listed process.
 const MAX_SPANS: usize = 4096;
-
-/// Length of a goroutine's slice, ns (`forcePreemptNS` of the Go runtime's proc.go, 1.14 to
-/// 1.27).
-const SLICE_NS: u64 = 10_000_000;
 
 /// Everything seen so far.
 #[derive(Debug, Default)]
@@ -60,19 +56,7 @@ impl Aggregate {
             Item::Event(Event::Request(request)) => {
                 let data = self.entry(request.process);
                 let off = data.facts.preemption_off.is_some();
-                // Of a slice that began before, the first request was not seen.
-                let begin_ns = request
-                    .late_ns
-                    .map(|late| request.requested_ns.saturating_sub(late + SLICE_NS));
-                if begin_ns.is_some_and(|begin| begin < data.facts.traced_since_ns) {
-                    let unknown = Request {
-                        late_ns: None,
-                        ..request.clone()
-                    };
-                    data.chain.request(&unknown, off);
-                } else {
-                    data.chain.request(request, off);
-                }
+                data.chain.request(request, off);
             }
             Item::Event(Event::Stop(stop)) => self.entry(stop.process).chain.stop(stop),
             Item::Found(facts) => self.found(facts),
@@ -141,6 +125,11 @@ impl Aggregate {
         for (id, hits) in &snapshot.hits {
             if self.processes.contains_key(id) || self.is_rounded(id) {
                 self.entry(*id).chain.hits(hits);
+            }
+        }
+        for (id, open) in &snapshot.open {
+            if self.processes.contains_key(id) || self.is_rounded(id) {
+                self.entry(*id).chain.left(*open);
             }
         }
         self.fold();

@@ -117,6 +117,10 @@ impl Aggregate {
                 self.entry(id).chain.hits(&hits);
             }
         }
+        let mut open = std::mem::take(&mut context.snapshot.open);
+        for (id, data) in &mut self.processes {
+            data.chain.open(open.remove(id).unwrap_or_default());
+        }
         let none = BTreeMap::new();
         let mut processes: Vec<Process> = self
             .processes

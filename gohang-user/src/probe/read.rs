@@ -11,7 +11,7 @@ use gohang_common::runtime::Hits;
 use gohang_common::thread::Thread;
 
 use super::load::{map, map_mut};
-use super::{Probe, ProbeError};
+use super::{OpenRequests, Probe, ProbeError};
 use crate::event::ProcessId;
 
 /// The kernel side's counters, summed over CPUs.
@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub spans: BTreeMap<(u64, u64), OwnerSummary>,
     /// What of the Go runtime's functions was entered, by process.
     pub hits: BTreeMap<ProcessId, Hits>,
+    /// Requests to yield that are not over, by process.
+    pub open: BTreeMap<ProcessId, OpenRequests>,
 }
 
 impl Snapshot {

@@ -213,9 +213,9 @@ impl Probe {
         path: &Path,
         points: &ProbePoints,
         runtime: &GoRuntime,
-    ) -> Result<(), ProbeError> {
+    ) -> Result<bool, ProbeError> {
         if !self.probes_go() {
-            return Ok(());
+            return Ok(false);
         }
         let mut runtimes: KernelMap<_, u32, GoRuntime> = map_mut(&mut self.ebpf, "RUNTIMES")?;
         runtimes.insert(pid, *runtime, 0).map_err(bad("RUNTIMES"))?;
@@ -228,7 +228,7 @@ impl Probe {
         if let Some(attached) = self.go.attached.get_mut(&key) {
             attached.pids.insert(pid);
             attached.idle = None;
-            return Ok(());
+            return Ok(true);
         }
         if self.go.attached.len() >= MAX_PROGRAMS {
             self.release_idle(Duration::ZERO);
@@ -238,7 +238,7 @@ impl Probe {
                 "process {pid}: {MAX_PROGRAMS} Go programs are probed already; of this one only \
                  what the kernel sees is told"
             );
-            return Ok(());
+            return Ok(false);
         }
         let mut attached = Attached {
             links: BTreeMap::new(),
@@ -255,17 +255,17 @@ impl Probe {
                     log::info!("uprobe:{}: {reason}", point.name());
                     self.detach_all(attached);
                     self.go.refused = Some(reason);
-                    return Ok(());
+                    return Ok(false);
                 }
                 // The process has ended meanwhile.
                 Err(_) => {
                     self.detach_all(attached);
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
         self.go.attached.insert(key, attached);
-        Ok(())
+        Ok(true)
     }
 
     fn attach_point(&mut self, point: Point, offset: u64, path: &Path) -> Result<Link, String> {

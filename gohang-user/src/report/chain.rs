@@ -31,13 +31,17 @@ pub struct Chain {
     pub unexplained_sends: u64,
     /// Deliveries without a yield that no reason is known of.
     pub unexplained_yields: u64,
+    /// Requests that were not over at the end of the trace, or of their process. They are
+    /// in none of the figures above, nor in `links`.
+    #[serde(default)]
+    pub open: Open,
     /// Deliveries that met code where a goroutine cannot be preempted, by its class.
     pub unsafe_points: BTreeMap<String, u64>,
     /// Entries of the runtime's functions, counted in the kernel: of `preemptone`,
     /// `not_running` asked a P without a goroutine to ask and `repeated` one whose signal was
     /// under way; `signal_m` is the sum of `sent`, `sent_again`, `sent_late` (after the end
     /// of the request) and `sent_unasked`, and `do_sig_preempt` of `delivered`,
-    /// `delivered_again`, `late` and `unasked`, but for requests open at the end.
+    /// `delivered_again`, `late` and `unasked`, each with those of `open`.
     #[serde(default)]
     pub counts: BTreeMap<String, u64>,
     /// The time from step to step.
@@ -46,6 +50,21 @@ pub struct Chain {
     pub late_causes: LateCauses,
     /// Stops of the world.
     pub stops: Stops,
+}
+
+/// Requests that are not over, by how far they have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Open {
+    /// Requests, also those repeated while a signal was under way.
+    pub requests: u64,
+    /// Of these, those that a signal was sent for.
+    pub sent: u64,
+    /// Of these, those whose signal's handler ran.
+    pub delivered: u64,
+    /// Of these, those whose goroutine left its P and has not run again.
+    pub yielded: u64,
+    /// When the first of them was made, CLOCK_MONOTONIC; null if there is none.
+    pub first_ns: Option<u64>,
 }
 
 /// The time from each step to the next.

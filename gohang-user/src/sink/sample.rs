@@ -171,6 +171,13 @@ fn chain() -> Chain {
         ]),
         unexplained_sends: 1,
         unexplained_yields: 0,
+        open: Open {
+            requests: 2,
+            sent: 1,
+            delivered: 1,
+            yielded: 0,
+            first_ns: Some(12_999_000_000),
+        },
         counts: counts(&[("preemptone", 97), ("signal_m", 94)]),
         unsafe_points: counts(&[("assembly", 3)]),
         links: Links {

@@ -23,6 +23,10 @@ pub struct Facts {
     pub proc_start_ns: u64,
     /// Since when it is traced, CLOCK_MONOTONIC ns.
     pub traced_since_ns: u64,
+    /// Since when the functions of its Go program are probed, CLOCK_MONOTONIC ns; none if
+    /// they are not.
+    #[serde(default)]
+    pub probed_since_ns: Option<u64>,
     /// Name, as raw bytes.
     pub comm: Vec<u8>,
     /// Go version, none if it is not Go.

@@ -15,12 +15,11 @@ use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
 use super::signals::{self, SignalFacts};
+use super::slices::Slices;
 use super::{Item, Source, SourceError, Taken, pending, senders};
 use crate::cgroup::GroupHandles;
 use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
-use crate::golang::{
-    FileKey, FoundGo, Inspector, Places, PreemptionOff, ProbePoints, preemption_off,
-};
+use crate::golang::{FileKey, FoundGo, Inspector, Places, ProbePoints};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
 use crate::process::ProcRoot;
@@ -67,6 +66,7 @@ pub struct Live {
     /// What is probed of each program, none where that cannot be.
     points: HashMap<FileKey, Option<Arc<ProbePoints>>>,
     recorder: Option<Recorder>,
+    slices: Slices,
 }
 
 /// A record and, for a recording, its bytes.
@@ -135,6 +135,7 @@ impl Live {
             groups,
             points: HashMap::new(),
             recorder: None,
+            slices: Slices::default(),
         };
         live.scan()?;
         Ok(live)
@@ -199,7 +200,7 @@ impl Live {
         let now = now.into_values();
         // Those that have just ended too: their totals are still in the maps.
         let traced = now.filter(|id| self.traced.contains(&id.pid) || self.ended.contains(id));
-        snapshot.hits = self.probe.hits_of(traced)?;
+        self.add_go(&mut snapshot, &traced.collect())?;
         Ok(snapshot)
     }
 
@@ -273,8 +274,8 @@ impl Live {
         // A provisional byte of an exec under way is overwritten: its record
         // will decide anew.
         self.probe.filter().trace(pid);
-        let facts = self.facts(pid, None, go, false);
-        self.adopt(pid, go)?;
+        let mut facts = self.facts(pid, None, go, false);
+        facts.probed_since_ns = self.adopt(pid, go)?;
         self.found.push(Item::Found(Box::new(facts)));
         Ok(())
     }
@@ -284,7 +285,9 @@ impl Live {
         pid == 2 || self.proc.stat(pid).is_ok_and(|stat| stat.ppid == 2)
     }
 
-    fn adopt(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<(), ProbeError> {
+    /// Takes a process in. Returns since when its Go functions are probed, if they are.
+    fn adopt(&mut self, pid: u32, go: Option<&FoundGo>) -> Result<Option<u64>, ProbeError> {
+        let mut probed_since_ns = None;
         self.traced.insert(pid);
         if go.is_some() {
             self.places.follow(pid);
@@ -293,7 +296,7 @@ impl Live {
         }
         if go.is_some_and(|go| go.library.is_none()) {
             self.programs.insert(pid);
-            self.probe_go(pid)?;
+            probed_since_ns = self.probe_go(pid)?;
         } else {
             self.programs.remove(&pid);
         }
@@ -306,7 +309,7 @@ impl Live {
             };
             self.probe.set_go(pid, &offsets)?;
         }
-        Ok(())
+        Ok(probed_since_ns)
     }
 
     fn facts(
@@ -323,6 +326,7 @@ impl Live {
             start_ns: record.map(|record| record.id.start_ns),
             proc_start_ns: self.enricher.start_ns(pid).unwrap_or(0),
             traced_since_ns: record.map_or_else(monotonic_ns, |record| record.at_ns),
+            probed_since_ns: None,
             comm: match record {
                 Some(record) => record.comm.clone(),
                 None => self.proc.comm(pid).unwrap_or_default(),
@@ -339,31 +343,6 @@ impl Live {
             executed,
             group,
         }
-    }
-
-    /// What turns the process's asynchronous preemption off.
-    fn preemption_off(
-        &self,
-        pid: u32,
-        record: Option<&Process>,
-        go: &FoundGo,
-    ) -> Option<PreemptionOff> {
-        // A child that has not executed a program yet has its parent's
-        // environment, which says nothing of what it will run.
-        if record.is_some_and(|record| record.event == ProcessEvent::Fork) {
-            return None;
-        }
-        let environ = self
-            .proc
-            .read_pid_file(pid, "environ")
-            .unwrap_or_else(|error| {
-                if !error.is_gone() {
-                    log::info!("process {pid}: {error}");
-                }
-                Vec::new()
-            });
-        let build = &go.program.build;
-        preemption_off(&build.version, &build.info, &environ)
     }
 
     /// A process forked, executed or ended: decides whether it is traced.
@@ -418,7 +397,7 @@ impl Live {
             let mut facts = self.facts(pid, Some(record), go.as_ref(), executed);
             facts.gone = gone;
             if decided {
-                self.adopt(pid, go.as_ref())?;
+                facts.probed_since_ns = self.adopt(pid, go.as_ref())?;
             } else {
                 // It has ended since, or executes another program: there is nothing more to
                 // tell the kernel side, but what it sent up to then is in the ring, before
@@ -449,7 +428,7 @@ impl Live {
         let ended = std::mem::take(&mut self.ended);
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
         let mut snapshot = self.probe.snapshot()?;
-        snapshot.hits = self.probe.hits_of(ended.iter().copied())?;
+        self.add_go(&mut snapshot, &ended)?;
         // An id that a later process has already keeps what there is: it is that one's too.
         let pids = ended.iter().map(|id| id.pid);
         let pids = pids.filter(|pid| !self.traced.contains(pid)).collect();
@@ -517,7 +496,8 @@ impl Live {
 
 impl Source for Live {
     fn drain(&mut self, into: &mut Vec<Item>) -> Result<(), SourceError> {
-        let first = into.len();
+        let begin = into.len();
+        let first = begin;
         into.append(&mut self.found);
         self.record_items(&into[first..]);
         let (arrived, rejected) = self.take_records();
@@ -562,6 +542,9 @@ impl Source for Live {
         self.sweep(into)?;
         self.probe.look_at_rates()?;
         self.record_items(&into[first..]);
+        for item in &mut into[begin..] {
+            self.slices.look(item);
+        }
         if self.selection.by_group() && self.rescanned.elapsed() >= RESCAN_EVERY {
             self.rescanned = Instant::now();
             self.scan()?;

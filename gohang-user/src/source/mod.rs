@@ -12,6 +12,7 @@ pub mod recording;
 mod select;
 mod senders;
 mod signals;
+mod slices;
 mod synthetic;
 
 pub use check::{SelectError, check_pids};

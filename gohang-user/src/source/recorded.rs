@@ -11,6 +11,7 @@ use super::recording::{
     Answers, Begin, EndedForm, FrameReader, GroupForm, Kind, Next, PlaceForm, RecordingError,
     Totals,
 };
+use super::slices::Slices;
 use super::{Facts, Item, Source, SourceError, Taken};
 use crate::event::{Episode, Event, ProcessId, decode};
 use crate::golang::Place;
@@ -32,6 +33,7 @@ pub struct Recorded<R> {
     ending: Option<Ending>,
     /// Latest time met, CLOCK_MONOTONIC ns.
     latest_ns: u64,
+    slices: Slices,
 }
 
 /// How a recording ends.
@@ -93,6 +95,7 @@ impl<R: Read> Recorded<R> {
             paths: HashMap::new(),
             places: HashMap::new(),
             pending: Vec::new(),
+            slices: Slices::default(),
             ending: None,
             latest_ns: begin.start.mono_ns,
             begin,
@@ -263,6 +266,9 @@ impl<R: Read> Source for Recorded<R> {
             if self.step(into)? {
                 break;
             }
+        }
+        for item in &mut into[first..] {
+            self.slices.look(item);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::recording::{Answers, Begin, FrameReader, Kind, Next, Recorder, Record
 use super::{Ending, Enricher, Facts, GroupFacts, Item, Recorded, Source as _, Taken};
 use crate::event::{BlockedKinds, Episode, Event, ProcessId, decode};
 use crate::golang::{Place, SafePoint};
-use crate::probe::{Counters, OwnerSummary, Precision, ProgramCost, Snapshot};
+use crate::probe::{Counters, OpenRequests, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::ProcRoot;
 use crate::report::{Limit, Machine, Moment};
 
@@ -56,6 +56,17 @@ fn snapshot() -> Snapshot {
         owners: [((ID, 77), owner.clone())].into(),
         spans: [((77, 4), owner)].into(),
         hits: [(ID, std::array::from_fn(|i| i as u64))].into(),
+        open: [(
+            ID,
+            OpenRequests {
+                requests: 3,
+                sent: 2,
+                delivered: 1,
+                yielded: 1,
+                first_ns: 1_900,
+            },
+        )]
+        .into(),
     }
 }
 

@@ -244,10 +244,13 @@ fn count(
     let (requests, idle) = (chain("requests")?, hit("not_running")?);
     let suspends = number(process, "/chain/askers/suspend")?;
     // Those of suspendG are asked by their signal alone.
-    let unexplained_asked = (asked + suspends).abs_diff(requests + idle);
-    let named = chain("sent")? + hit("sent_again")? + hit("sent_late")? + hit("sent_unasked")?;
+    let open = |name: &str| chain(&format!("open/{name}"));
+    let unexplained_asked = (asked + suspends).abs_diff(requests + idle + open("requests")?);
+    let named = chain("sent")? + open("sent")?;
+    let named = named + hit("sent_again")? + hit("sent_late")? + hit("sent_unasked")?;
     let unexplained_sent = sent.abs_diff(named);
-    let named = chain("delivered")? + hit("delivered_again")? + hit("late")? + hit("unasked")?;
+    let named = chain("delivered")? + open("delivered")?;
+    let named = named + hit("delivered_again")? + hit("late")? + hit("unasked")?;
     let unexplained_handled = handled.abs_diff(named);
     let unsent = chain("unexplained_sends")?;
     let unyielded = chain("unexplained_yields")?;
@@ -255,12 +258,13 @@ fn count(
         "{workload} {kind}: {asked} asked ({idle} of nobody, {unexplained_asked} unexplained), \
          {sent} sent ({unexplained_sent}), {handled} handled ({unexplained_handled}); not sent \
          for no known reason {unsent}, not yielded {unyielded}; lost {lost}; the kernel saw \
-         {sends} and {deliveries}; ends {}",
-        process["chain"]["ends"]
+         {sends} and {deliveries}; ends {}; open {}",
+        process["chain"]["ends"], process["chain"]["open"]
     ));
-    // Requests that are open at the end are not told: one a thread that runs.
-    let open = sys::online_cpus()?.len() as u64 + 1;
-    let small = |unexplained: u64, of: u64| unexplained <= of / 100 + open;
+    // Where the end of the window meets a function, what it counts and what it writes
+    // down can differ by one a CPU.
+    let edge = sys::online_cpus()?.len() as u64;
+    let small = |unexplained: u64, of: u64| unexplained <= (of / 100).max(edge);
     ensure!(lost == 0, "{lost} records lost");
     ensure!(
         sent >= 50 && handled >= 50,
@@ -288,7 +292,7 @@ fn count(
     );
     // At both edges of the window the two may see one signal a thread more or less.
     ensure!(
-        sends.abs_diff(sent) <= 2 * open && deliveries.abs_diff(handled) <= 2 * open,
+        sends.abs_diff(sent) <= 2 * edge && deliveries.abs_diff(handled) <= 2 * edge,
         "the kernel saw {sends} sends and {deliveries} deliveries, the runtime {sent} and {handled}"
     );
     Ok(())

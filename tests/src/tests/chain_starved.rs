@@ -13,10 +13,16 @@ use crate::sys;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    vec![Test {
-        name: "chain::starved",
-        body: starved,
-    }]
+    vec![
+        Test {
+            name: "chain::asked_before",
+            body: asked_before,
+        },
+        Test {
+            name: "chain::starved",
+            body: starved,
+        },
+    ]
 }
 
 /// 20 % of one CPU.
@@ -28,6 +34,40 @@ const APART_NS: u64 = 20_000_000;
 const BURSTS: u64 = 8;
 /// How long each program is traced.
 const WINDOW_MS: u64 = 4_000;
+
+/// Slices that nobody can end, of goroutines that spin since long before the trace: the first
+/// request that is seen of each is not its first, and says nothing of how late sysmon was.
+fn asked_before(settings: &Settings, report: &mut Report) -> Result<()> {
+    let mut all = Workload::all(settings)?;
+    all.retain(|workload| !workload.stripped);
+    let workload = all.pop().context("no workload")?;
+    let mut actor = workload.start_with(&["spin", "120"], "asyncpreemptoff=1")?;
+    actor.expect("ready")?;
+    let pid = u32::try_from(actor.pid())?;
+    pause_ms(1_500);
+    let gohang = spawn(settings, &["-p", &pid.to_string()])?;
+    pause_ms(1_000);
+    let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
+    actor.kill();
+    let of_sysmon = stream
+        .requests
+        .iter()
+        .filter(|line| line["asker"] == "retake");
+    let of_sysmon: Vec<&Value> = of_sysmon.collect();
+    let late = of_sysmon.iter().filter_map(|line| line["late_ns"].as_u64());
+    let late: Vec<u64> = late.collect();
+    let told = number(stream.process(pid)?, "/chain/links/late/count")?;
+    report.note(format!(
+        "{workload}: {} requests of sysmon, late by {late:?} ns",
+        of_sysmon.len()
+    ));
+    ensure!(of_sysmon.len() >= 5, "only {} requests", of_sysmon.len());
+    ensure!(
+        late.is_empty() && told == 0,
+        "slices that began before are late by {late:?} ns, {told} in the report"
+    );
+    Ok(())
+}
 
 /// Four goroutines spin under 20 % of a CPU: sysmon asks once a period at most, late by about
 /// as much as the group's own `cpu.stat` says that a run queue of it was out of quota.

@@ -160,6 +160,13 @@ fn ends(chain: &Chain, options: &TextOptions) -> Vec<String> {
         chain.unexplained_yields,
         share(chain.unexplained_yields, chain.delivered),
     ));
+    let open = &chain.open;
+    if open.requests > 0 {
+        text.push_str(&format!(
+            "; open at the end: {} ({} sent, {} reached the runtime, {} yielded)",
+            open.requests, open.sent, open.delivered, open.yielded,
+        ));
+    }
     wrap(&text, "  ", INDENT + 2, options.width)
 }
 
@@ -231,7 +238,7 @@ mod tests {
                 "  sent -> delivered: throttled 98 %, runqueue 1 %, running 1 %",
                 "  what came of them: yielded async 90, unsafe point 3, already pending 2, not sent 1, superseded 1",
                 "    (unsafe points: assembly 3); unexplained: 1 requests without a signal (1 %), 0 deliveries",
-                "    without a yield (0 %)",
+                "    without a yield (0 %); open at the end: 2 (1 sent, 1 reached the runtime, 0 yielded)",
                 "  world stopped 2 times; until all had stopped: median 21 us, p99 71 ms, longest 71 ms; until they",
                 "    ran again: median 51 us, p99 71 ms, longest 71 ms; last to stop in the longest: thread 1241",
                 "    (goroutine 18): throttled (out of quota) 70 ms, running (on a CPU) 1.0 ms",

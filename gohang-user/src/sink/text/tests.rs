@@ -43,7 +43,7 @@ server (pid 1234) in /team/a
   sent -> delivered: throttled 98 %, runqueue 1 %, running 1 %
   what came of them: yielded async 90, unsafe point 3, already pending 2, not sent 1, superseded 1
     (unsafe points: assembly 3); unexplained: 1 requests without a signal (1 %), 0 deliveries
-    without a yield (0 %)
+    without a yield (0 %); open at the end: 2 (1 sent, 1 reached the runtime, 0 yielded)
   world stopped 2 times; until all had stopped: median 21 us, p99 71 ms, longest 71 ms; until they
     ran again: median 51 us, p99 71 ms, longest 71 ms; last to stop in the longest: thread 1241
     (goroutine 18): throttled (out of quota) 70 ms, running (on a CPU) 1.0 ms

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::ProcessId;
 use crate::golang::Place;
-use crate::probe::{Counters, OwnerSummary, Snapshot};
+use crate::probe::{Counters, OpenRequests, OwnerSummary, Snapshot};
 
 /// Path of a group.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +125,9 @@ pub mod snapshot {
         /// Process, entries of functions of its Go runtime.
         #[serde(default)]
         hits: Vec<(ProcessId, Hits)>,
+        /// Process, requests to yield that are not over.
+        #[serde(default)]
+        open: Vec<(ProcessId, OpenRequests)>,
     }
 
     pub fn serialize<S: Serializer>(snapshot: &Snapshot, to: S) -> Result<S::Ok, S::Error> {
@@ -142,6 +145,11 @@ pub mod snapshot {
                 .hits
                 .iter()
                 .map(|(id, hits)| (*id, *hits))
+                .collect(),
+            open: snapshot
+                .open
+                .iter()
+                .map(|(id, open)| (*id, *open))
                 .collect(),
         }
         .serialize(to)
@@ -163,6 +171,7 @@ pub mod snapshot {
             owners,
             spans,
             hits: form.hits.into_iter().collect(),
+            open: form.open.into_iter().collect(),
         })
     }
 }
