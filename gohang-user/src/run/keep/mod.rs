@@ -24,6 +24,7 @@ pub use parts::{TIMELINE_VERSION, Timeline, TimelineEvent};
 use super::evidence::{Evidence, Tests};
 use super::explain::{self, Verdict, first_lines, markdown};
 use super::keeper::{Judged, Keeper};
+use super::say;
 use crate::bundle::{self, Redactor, SUFFIX};
 
 /// The end of the name of a verdict that stands alone.
@@ -161,7 +162,7 @@ impl Keeper for Bundler {
         if let Some(github) = &self.options.github {
             let annotations = github.annotations(&verdict);
             // As whole lines of their own, or GitHub takes them for text.
-            let _ = std::io::stderr().write_all(annotations.as_bytes());
+            say::write(annotations.as_bytes());
             warn(github.summarize(&verdict));
         }
         let mut path = None;
