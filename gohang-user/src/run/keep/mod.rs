@@ -4,6 +4,7 @@
 mod diff;
 mod github;
 mod goroutines;
+mod in_time;
 mod junit;
 #[cfg(test)]
 mod junit_tests;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use diff::{DIFF_VERSION, Difference, Field, Places, Side, diff, diff_text};
 pub use github::GitHub;
+pub use in_time::InTime;
 pub use junit::junit;
 pub use open::{OPENED_VERSION, Opened, OpenedMember, open, open_text};
 pub use parts::{TIMELINE_VERSION, Timeline, TimelineEvent};
