@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// Commands of the bpf system call (include/uapi/linux/bpf.h).
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const PROG_LOAD: libc::c_int = 5;
+const PROG_GET_NEXT_ID: libc::c_int = 11;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const MAP_GET_FD_BY_ID: libc::c_int = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
@@ -15,6 +16,10 @@ const LINK_GET_FD_BY_ID: libc::c_int = 30;
 
 /// Map types whose entries come and go.
 const HASHES: [u32; 4] = [1, 5, 9, 10];
+
+/// Types of programs that hooks and probes run: BPF_PROG_TYPE_KPROBE, _TRACEPOINT, _PERF_EVENT,
+/// _RAW_TRACEPOINT, _TRACING (include/uapi/linux/bpf.h).
+const TRACE_TYPES: [u32; 5] = [2, 5, 7, 17, 26];
 
 /// BPF_PROG_TYPE_TRACING and BPF_TRACE_FENTRY (include/uapi/linux/bpf.h).
 const TRACING: u64 = 26;
@@ -63,6 +68,43 @@ pub fn held_by(pid: u32) -> io::Result<BTreeSet<(Kind, u32)>> {
 /// Whether the object with this id still exists.
 pub fn exists(kind: Kind, id: u32) -> bool {
     open(kind, id).is_ok()
+}
+
+/// The programs of hooks and probes that the kernel has.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn tracing_programs() -> io::Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    let mut id = 0u32;
+    loop {
+        // union bpf_attr: start_id and next_id, open_flags, which have to be zero.
+        let mut attr = [u64::from(id), 0];
+        match bpf(PROG_GET_NEXT_ID, &mut attr) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(found),
+            Err(error) => return Err(error),
+        }
+        // The kernel wrote behind the compiler's back.
+        let next = std::hint::black_box(attr)[0] >> 32;
+        id = u32::try_from(next).map_err(io::Error::other)?;
+        // One that is gone by now is none.
+        if let Ok(program) = open(Kind::Program, id)
+            && TRACE_TYPES.contains(&type_of(&program)?)
+        {
+            found.insert(id);
+        }
+    }
+}
+
+/// The type of a program, which its information begins with.
+fn type_of(program: &OwnedFd) -> io::Result<u32> {
+    let number = u64::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
+    let mut info = [0u32; 2];
+    let length = size_of_val(&info) as u64;
+    let address = info.as_mut_ptr() as u64;
+    bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
+    Ok(std::hint::black_box(info)[0])
 }
 
 fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {

@@ -27,6 +27,7 @@ mod options;
 mod page;
 mod product;
 mod reference;
+mod remains;
 mod reuse;
 mod run;
 mod scene;
@@ -155,6 +156,8 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         hierarchy.sweep();
     }
     take_signals()?;
+    // SAFETY: no thread was started yet.
+    unsafe { remains::mark() };
     let fine = run::run(&tests, &filters, &settings);
     Ok(if fine {
         ExitCode::SUCCESS

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::group::Hierarchy;
+use crate::remains::Remains;
 use crate::stage::Totals;
 
 /// What the command line asked for, and what the tests share.
@@ -140,7 +141,11 @@ pub fn run(tests: &[Test], filters: &[String], settings: &Settings) -> bool {
 fn attempt(test: &Test, settings: &Settings, report: &mut Report) -> Result<()> {
     let mut runs = 0;
     loop {
-        let result = (test.body)(settings, report);
+        let before = Remains::before(test.name)?;
+        let result = (test.body)(settings, report).and_then(|()| match &before {
+            Some(before) => before.compare(),
+            None => Ok(()),
+        });
         runs += 1;
         match &result {
             Err(e) if e.downcast_ref::<DoesNotCount>().is_some() && runs < RUNS => {

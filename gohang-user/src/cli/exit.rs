@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use gohang::run::PatientStderr;
+
 /// Exit codes of every command but `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -108,6 +110,8 @@ pub(super) fn init_log(verbose: u8) {
     env_logger::Builder::new()
         .filter_level(level)
         .filter_module(KERNEL_SIDE, kernel_side)
+        // Nobody who does not read them is to keep gohang from its work.
+        .target(env_logger::Target::Pipe(Box::new(PatientStderr)))
         .format(|buf, record| {
             let text = crate::escape_line(&record.args().to_string());
             writeln!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gohang::run::Machine;
-use gohang::run::keep::{Bundler, GitHub, KeepOptions};
+use gohang::run::keep::{Bundler, GitHub, InTime, KeepOptions};
 
 /// Where bundles go without an option.
 const FOLDER: &str = "GOHANG_BUNDLE_DIR";
@@ -41,7 +41,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 impl KeepArgs {
     /// Who keeps it.
-    pub(super) fn keeper(self) -> Bundler {
+    pub(super) fn keeper(self) -> InTime<Bundler> {
         let given = self.bundle_dir.or_else(|| {
             let set = std::env::var_os(FOLDER).filter(|value| !value.is_empty());
             set.map(PathBuf::from)
@@ -51,13 +51,13 @@ impl KeepArgs {
             let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
             (text(name), text(value))
         });
-        Bundler::new(KeepOptions {
+        InTime::new(Bundler::new(KeepOptions {
             folder: (!self.no_bundle).then_some(folder),
             redact: self.redact,
             size_cap_bytes: self.bundle_size,
             junit: self.junit,
             github: GitHub::of(|name| std::env::var(name).ok()),
             environment: environment.collect(),
-        })
+        }))
     }
 }

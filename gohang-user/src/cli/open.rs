@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use gohang::bundle;
+use gohang::bundle::{self, FileState, Problem};
 use gohang::run::keep;
 use gohang::sink::{json, pipe};
 
@@ -39,10 +39,25 @@ pub(super) fn run(arguments: OpenArgs) -> Result<Exit, Failure> {
 
 /// Says what is wrong with it; the exit code for that.
 pub(super) fn whole(bundle: &bundle::Bundle) -> Exit {
-    for problem in &bundle.problems {
-        let path = bundle.path.display();
+    let path = bundle.path.display();
+    // Of one that is cut off, each that stood behind the cut would say the same.
+    let mut problems = bundle.problems.iter();
+    let is_cut = problems.any(|problem| matches!(problem, Problem::CutOff(_)));
+    let of_cut =
+        |problem: &&Problem| is_cut && matches!(problem, Problem::Member(_, FileState::Missing));
+    let (missing, others): (Vec<&Problem>, Vec<&Problem>) =
+        bundle.problems.iter().partition(of_cut);
+    for problem in others {
         let line = crate::escape_line(&format!("{path} is not whole: {problem}"));
         eprintln!("gohang: {line}");
+    }
+    if !missing.is_empty() {
+        let listed = bundle.manifest.as_ref().map_or(0, |m| m.members.len());
+        let line = format!(
+            "{path}: {} of its {listed} members are missing",
+            missing.len()
+        );
+        eprintln!("gohang: {}", crate::escape_line(&line));
     }
     if bundle.is_whole() {
         Exit::Ok

@@ -142,8 +142,9 @@ pub struct BreakerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evidence")]
 pub struct EvidenceArgs {
-    /// Trace the preemption signals of its Go programs: auto, where that is possible, from 0.2 s
-    /// after its start; always, from before its first instruction, or not to run it; never.
+    /// Trace the preemption signals of its Go programs: auto, where that is possible, from 1 s
+    /// after its start, or sooner if it does not seem to get on; always, from before its first
+    /// instruction, or not to run it; never.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TraceArg::Auto)]
     pub trace: TraceArg,
     /// When it hangs, lift the CPU limit (if it is one that gohang has set) and watch for this

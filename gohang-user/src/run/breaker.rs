@@ -55,6 +55,13 @@ impl Default for Breaker {
 }
 
 impl Breaker {
+    /// Most time from the decision to SIGKILL, as far as options bound it.
+    #[must_use]
+    pub fn ending(&self) -> Duration {
+        let steps = [self.lift, self.dump_time, Some(self.grace)];
+        steps.into_iter().flatten().sum()
+    }
+
     /// The longest time that any threshold looks back.
     #[must_use]
     pub fn looks_back(&self) -> Duration {

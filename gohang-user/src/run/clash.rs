@@ -46,15 +46,25 @@ fn check(go: Option<Duration>, breaker: &Breaker, job: Option<(Duration, &str)>)
         ));
     }
     let before_job = first.or_else(|| go.map(|go| (go, "go test -timeout")));
-    if let (Some((job, known_by)), Some((limit, name))) = (job, before_job)
-        && limit >= job
-    {
-        found.push(format!(
-            "the CI job ends in {} ({known_by}), before {name} {} can explain a hang: give {name} \
-             less, or the job more",
-            span(job),
-            span(limit)
-        ));
+    if let (Some((job, known_by)), Some((limit, name))) = (job, before_job) {
+        // Its own limit only begins the steps that explain and end a hang.
+        let ending = first.map_or(Duration::ZERO, |_| breaker.ending());
+        if limit >= job {
+            found.push(format!(
+                "the CI job ends in {} ({known_by}), before {name} {} can explain a hang: give \
+                 {name} less, or the job more",
+                span(job),
+                span(limit)
+            ));
+        } else if limit + ending > job {
+            found.push(format!(
+                "the CI job ends in {} ({known_by}), while a hang is still being explained and \
+                 ended, which takes up to {} after {name} {}: give {name} less, or the job more",
+                span(job),
+                span(ending),
+                span(limit)
+            ));
+        }
     }
     found
 }
@@ -247,6 +257,19 @@ mod tests {
                 &["-timeout of 10 min, before --timeout 10 min"],
             ),
             (None, with(Some(60), None), job, &["the CI job ends in 1 h"]),
+            // Time for the lifted limit, goroutines and SIGTERM: 25 s by default.
+            (
+                None,
+                with(Some(2), None),
+                Some((MINUTE * 2 + Duration::from_secs(24), "--job-limit")),
+                &["takes up to 25 s after --timeout 2 min"],
+            ),
+            (
+                None,
+                with(Some(2), None),
+                Some((MINUTE * 2 + Duration::from_secs(25), "--job-limit")),
+                &[],
+            ),
             (
                 Some(MINUTE * 60),
                 with(None, None),

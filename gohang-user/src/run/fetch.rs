@@ -2,12 +2,14 @@
 //! profile (`net/http/pprof`), and what else is asked for, as a flight recording.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::evidence::{DumpText, Evidence, Fetched, Origin};
+use crate::golang::{Elf, FileImage, Symbols};
 
 /// What is asked for first.
 const GOROUTINES: &str = "/debug/pprof/goroutine?debug=2";
@@ -15,6 +17,10 @@ const GOROUTINES: &str = "/debug/pprof/goroutine?debug=2";
 const HEAP: &str = "/debug/pprof/heap";
 /// Most addresses that are asked.
 const MAX_TARGETS: usize = 16;
+/// A function of every program that serves the first (`net/http/pprof/pprof.go`).
+const SERVES_GOROUTINES: &str = "net/http/pprof.Index";
+/// A function of every program that serves anything by HTTP (`net/http/server.go`).
+const SERVES: &str = "net/http.(*conn).serve";
 /// How long a connection may take, and each read of what is quick.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Most bytes of an answer.
@@ -43,13 +49,24 @@ pub(super) struct Found {
     pub complete: bool,
 }
 
-/// Where the Go programs of the command listen, in gohang's own network namespace.
-pub(super) fn targets(evidence: &Evidence) -> Vec<Target> {
+/// Where the Go programs of the command listen, in gohang's own network namespace: those that
+/// can serve their goroutines or, if `more` is wanted of them, anything by HTTP. To others a
+/// connection may be the very thing that they wait for.
+pub(super) fn targets(evidence: &Evidence, more: bool) -> Vec<Target> {
+    let listening = evidence
+        .sockets
+        .iter()
+        .filter(|socket| socket.state == "LISTEN");
+    let holders: BTreeSet<u32> = listening
+        .flat_map(|socket| socket.holders.iter().map(|(pid, _)| *pid))
+        .collect();
+    let name = if more { SERVES } else { SERVES_GOROUTINES };
     let leaves: BTreeSet<u32> = evidence
         .processes
         .iter()
-        .filter(|process| process.leaf && shares_network(process.pid))
+        .filter(|process| process.leaf && holders.contains(&process.pid))
         .map(|process| process.pid)
+        .filter(|&pid| shares_network(pid) && has_function(pid, name))
         .collect();
     let mut all = Vec::new();
     for socket in &evidence.sockets {
@@ -62,6 +79,17 @@ pub(super) fn targets(evidence: &Evidence) -> Vec<Target> {
     }
     all.truncate(MAX_TARGETS);
     all
+}
+
+/// Whether a process's program has a function of this name; not, if that cannot be told.
+fn has_function(pid: u32, name: &str) -> bool {
+    let found = || {
+        let program = File::open(format!("/proc/{pid}/exe")).ok()?;
+        let image = FileImage::new(program).ok()?;
+        let symbols = Symbols::open(Elf::parse(image).ok()?).ok()?;
+        symbols.find(&[name]).ok()?.into_iter().next()?
+    };
+    found().is_some()
 }
 
 fn shares_network(pid: u32) -> bool {
@@ -199,6 +227,7 @@ fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::evidence::{Process, Socket};
     use proptest::prelude::*;
     use std::net::TcpListener;
 
@@ -290,6 +319,27 @@ mod tests {
         ];
         assert_eq!(bodies, want);
         assert_eq!(found.dumps.len(), 1);
+    }
+
+    #[test]
+    fn who_does_not_serve_is_not_asked() {
+        let mut evidence = Evidence::default();
+        let me = std::process::id();
+        evidence.processes = vec![Process {
+            pid: me,
+            leaf: true,
+            ..Process::default()
+        }];
+        evidence.sockets = vec![Socket {
+            protocol: "tcp".to_owned(),
+            state: "LISTEN".to_owned(),
+            local: "127.0.0.1:1".to_owned(),
+            holders: vec![(me, 3)],
+            ..Socket::default()
+        }];
+        assert!(targets(&evidence, false).is_empty());
+        assert!(targets(&evidence, true).is_empty());
+        assert!(!has_function(u32::MAX, SERVES));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub use limits::{Limits, Machine, cpu_list, cpu_quota, memory, period, tasks, we
 pub use outcome::{Ended, HUNG, HUNG_AND_KILLED, Outcome};
 pub(crate) use place::Manager;
 pub use place::{LABEL, LeftScope, ManagerError, PlaceError, Wanted, clear_scopes};
+pub use say::PatientStderr;
 pub use session::{run, told};
 pub use tracer::Tracing;
 pub use watch::{Cause, Reason, Verdict};

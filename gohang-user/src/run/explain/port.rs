@@ -53,8 +53,14 @@ fn taken(case: &Case<'_>) -> Option<Finding> {
         None => "ss -ltnp".to_owned(),
     };
     let summary = format!("{address} is taken {by_whom}, and it waits for it");
+    // It may have said so and gone on: nobody waits for an address in a lock.
+    let in_lock = |goroutine: &&Goroutine| Wait::of(goroutine) == Wait::Lock;
+    let confidence = match case.focus().iter().any(in_lock) {
+        true => Confidence::Possible,
+        false => Confidence::Certain,
+    };
     Some(
-        Finding::new(Cause::Port, Confidence::Certain, summary)
+        Finding::new(Cause::Port, confidence, summary)
             .kind("taken")
             .because([format!("it printed: {}", line.trim())])
             .because(who)

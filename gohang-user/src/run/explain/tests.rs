@@ -460,6 +460,10 @@ fn servers_and_addresses() {
         (Cause::Port, Some("taken"))
     );
     assert!(verdict.next[0].contains("sport = :8080"));
+    // It said so long ago, and waits for something else now.
+    let test = test.replace("chan receive", "sync.Mutex.Lock");
+    evidence.dumps = vec![text(&format!("SIGQUIT: quit\n\n{test}"))];
+    assert_eq!(cause(&evidence), (Cause::Deadlock, Confidence::Certain));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod diff;
 mod github;
 mod goroutines;
+mod in_time;
 mod junit;
 #[cfg(test)]
 mod junit_tests;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use diff::{DIFF_VERSION, Difference, Field, Places, Side, diff, diff_text};
 pub use github::GitHub;
+pub use in_time::InTime;
 pub use junit::junit;
 pub use open::{OPENED_VERSION, Opened, OpenedMember, open, open_text};
 pub use parts::{TIMELINE_VERSION, Timeline, TimelineEvent};
@@ -24,6 +26,7 @@ pub use parts::{TIMELINE_VERSION, Timeline, TimelineEvent};
 use super::evidence::{Evidence, Tests};
 use super::explain::{self, Verdict, first_lines, markdown};
 use super::keeper::{Judged, Keeper};
+use super::say;
 use crate::bundle::{self, Redactor, SUFFIX};
 
 /// The end of the name of a verdict that stands alone.
@@ -161,7 +164,7 @@ impl Keeper for Bundler {
         if let Some(github) = &self.options.github {
             let annotations = github.annotations(&verdict);
             // As whole lines of their own, or GitHub takes them for text.
-            let _ = std::io::stderr().write_all(annotations.as_bytes());
+            say::write(annotations.as_bytes());
             warn(github.summarize(&verdict));
         }
         let mut path = None;

@@ -231,9 +231,10 @@ impl Ladder<'_> {
     }
 
     fn fetch(&mut self, limit: Duration) -> Done {
-        let targets = fetch::targets(&self.evidence);
+        let targets = fetch::targets(&self.evidence, !self.options.fetch_paths.is_empty());
         if targets.is_empty() {
-            return Ok((StepOutcome::Skipped, "no Go program listens".to_owned()));
+            let why = "no Go program that serves its goroutines listens";
+            return Ok((StepOutcome::Skipped, why.to_owned()));
         }
         let asked = targets.len();
         let session = &mut *self.session;

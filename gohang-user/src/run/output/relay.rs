@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use super::seen::{Seen, Stream};
+use crate::run::say::say;
 
 /// What a pipe holds by default.
 const PIECE: usize = 64 << 10;
@@ -78,8 +79,9 @@ impl Relay {
         if !has_ended(end) {
             let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
             if !has_ended(Instant::now() + Duration::from_secs(1)) {
-                log::warn!("the reader of the command's output does not read; some of it is lost");
-                return;
+                return say(
+                    "warning: the reader of the command's output does not read; some of it is lost",
+                );
             }
         }
         let _ = thread.join();

@@ -65,6 +65,10 @@ pub fn tests() -> Vec<Test> {
             body: pipe_held_by_a_grandchild,
         },
         Test {
+            name: "run::unread_output",
+            body: unread_output,
+        },
+        Test {
             name: "run::hung_without_rights",
             body: hung_without_rights,
         },
@@ -399,6 +403,32 @@ fn pipe_held_by_a_grandchild(settings: &Settings, report: &mut Report) -> Result
         end.stderr_line()
     );
     Ok(())
+}
+
+/// A reader that does not read what is printed holds up the command, and gohang's own lines,
+/// but not its end.
+fn unread_output(settings: &Settings, report: &mut Report) -> Result<()> {
+    let prints = words(&["sh", "-c", "while :; do echo y; done"]);
+    let options = ["--timeout", "1s", "--grace", "1s", "--lift-quota", "never"];
+    let (unread, end) = std::io::pipe()?;
+    let mut wrapped_command = wrapped(settings, &options, &prints)?;
+    let begin = crate::sys::mono_ns();
+    let mut child = wrapped_command
+        .stdin(Stdio::null())
+        .stdout(end.try_clone()?)
+        .stderr(end)
+        .spawn()?;
+    let ended = wrapped::until("its end", LIMIT, || Ok(child.try_wait()?.is_some()));
+    if ended.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    ended?;
+    let took = (crate::sys::mono_ns() - begin) / 1_000_000;
+    report.note(format!("{took} ms: {status}"));
+    ensure!(status.code() == Some(124), "{status}");
+    drop(unread);
+    wrapped::nothing_left()
 }
 
 /// As nobody, without any group: it is ended whole as well.

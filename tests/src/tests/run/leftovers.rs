@@ -67,7 +67,8 @@ fn killed(settings: &Settings, options: &[&str], after_us: u64) -> Result<Vec<i3
         .collect())
 }
 
-/// At random moments, each followed by another run, which clears up before it begins.
+/// At random moments, each followed by another run, which clears up before it begins, or by
+/// `gohang clean`.
 fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut state = sys::mono_ns() | 1;
     let (mut left_groups, mut all) = (0, 0);
@@ -80,7 +81,11 @@ fn killed_then_run(settings: &Settings, report: &mut Report) -> Result<()> {
         let daemons = killed(settings, &FEW_TASKS, after_us)?;
         all += daemons.len();
         left_groups += groups("gohang-run-")?.len();
-        gone_with_the_next(settings, &daemons, after_us)?;
+        if round % 2 == 0 {
+            gone_with_the_next(settings, &daemons, after_us)?;
+        } else {
+            gone_when_cleaned(settings, &daemons, after_us)?;
+        }
     }
     report.note(format!(
         "20 kills left {left_groups} groups and {all} daemons; all gone"
@@ -107,6 +112,22 @@ fn gone_with_the_next(settings: &Settings, daemons: &[i32], after_us: u64) -> Re
         "killed at {after_us} us, a daemon lives on"
     );
     Ok(())
+}
+
+/// `gohang clean` after a kill at `after_us`.
+fn gone_when_cleaned(settings: &Settings, daemons: &[i32], after_us: u64) -> Result<()> {
+    let end = product::run(settings.gohang()?, &["clean"], LIMIT)?;
+    ensure!(
+        end.status.success(),
+        "killed at {after_us} us: {}: {}",
+        end.status,
+        end.stderr_line()
+    );
+    ensure!(
+        !daemons.iter().any(|&pid| is_alive(pid)),
+        "killed at {after_us} us, a daemon lives on"
+    );
+    wrapped::nothing_left().with_context(|| format!("killed at {after_us} us"))
 }
 
 /// At random moments of its steps against a hang: with the quota lifted, programs asked for

@@ -7,6 +7,7 @@ mod fetch;
 mod go_test;
 mod in_time;
 mod junit;
+mod keep;
 mod leftovers;
 mod limits;
 mod signals;
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         fetch::tests(),
         verdicts::tests(),
         junit::tests(),
+        keep::tests(),
         in_time::tests(),
     ]
     .into_iter()

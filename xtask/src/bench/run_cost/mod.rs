@@ -72,7 +72,6 @@ pub fn run_cost(options: &Options) -> Result<()> {
     let wrapper: Vec<&str> = [gohang.to_str().context("not UTF-8")?, "run"]
         .into_iter()
         .chain(options.run_argument.iter().map(String::as_str))
-        .chain(["--"])
         .collect();
     let mut measured = Vec::new();
     for work in &WORKS {

@@ -27,9 +27,12 @@ pub static FIGURES: [Figure; 2] = [milliseconds("time"), milliseconds("CPU time"
 pub struct Work {
     /// What it is called.
     pub title: &'static str,
-    /// Packages of Go itself that `go test` tests, as they are; none: a command that does
-    /// nothing.
+    /// Its words; none: `go test` of `packages`.
+    words: &'static [&'static str],
+    /// Packages of Go itself that `go test` tests, as they are.
     packages: &'static [&'static str],
+    /// Arguments of `gohang run` for it.
+    options: &'static [&'static str],
     /// How often it runs in one run, whose figures are the mean.
     repeats: u32,
     /// Whether it is a suite, so that a share of its time says something.
@@ -38,21 +41,35 @@ pub struct Work {
 
 /// All commands. The suites are ones whose time is their own: no network, no random load, no
 /// files beyond what the packages bring.
-pub static WORKS: [Work; 3] = [
+pub static WORKS: [Work; 4] = [
     Work {
         title: "`true`",
+        words: &["true"],
         packages: &[],
+        options: &[],
         repeats: 20,
         is_suite: false,
     },
     Work {
+        title: "`sleep 2`, looked at 100 times",
+        words: &["sleep", "2"],
+        packages: &[],
+        options: &["--trace", "never", "--sample-every", "20ms"],
+        repeats: 1,
+        is_suite: false,
+    },
+    Work {
         title: "`go test sort`",
+        words: &[],
         packages: &["sort"],
+        options: &[],
         repeats: 1,
         is_suite: false,
     },
     Work {
         title: "`go test bytes encoding/json math/big sort strings text/template`",
+        words: &[],
+        options: &[],
         packages: &[
             "bytes",
             "encoding/json",
@@ -92,7 +109,7 @@ impl Place {
 }
 
 impl Work {
-    /// Runs it behind `wrapper`, and measures it.
+    /// Runs it behind `wrapper` (`gohang run` with arguments, or nothing), and measures it.
     ///
     /// # Errors
     /// It cannot be started or fails.
@@ -122,9 +139,12 @@ impl Work {
     fn command(&self, place: &Place, wrapper: &[&str]) -> Result<Command> {
         let go = place.root.join("bin/go");
         let mut words = wrapper.to_vec();
-        if self.packages.is_empty() {
-            words.push("true");
-        } else {
+        if !words.is_empty() {
+            words.extend(self.options);
+            words.push("--");
+        }
+        words.extend(self.words);
+        if self.words.is_empty() {
             words.push(go.to_str().context("not UTF-8")?);
             words.extend(["test", "-count=1"]);
             words.extend(self.packages);
@@ -188,7 +208,7 @@ mod tests {
             "{busy:?} {figures:?}"
         );
         assert!(nothing.run(&place, &["sh", "-c", "exit 3"]).is_err());
-        assert!(WORKS[1].run(&place, &[]).is_err());
+        assert!(WORKS[2].run(&place, &[]).is_err());
         assert!(Place::new(folder.path(), folder.path()).is_err());
     }
 }
