@@ -62,6 +62,7 @@ pub use places::Place;
 pub(crate) use places::Places;
 pub use points::{NoPoints, Point, ProbePoints};
 pub use safepoint::{SafePoint, SafePoints};
+pub(crate) use settings::NOT_OURS;
 pub use settings::{Setting, settings};
 pub use symbols::{Function, NoSymbols, SourceLine, Symbols};
 pub use version::{GoVersion, NotAVersion};
