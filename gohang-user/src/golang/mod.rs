@@ -53,6 +53,7 @@ pub use gomaxprocs::{Because, Gomaxprocs, QuotaUse};
 pub use image::{FileImage, ReadAt};
 pub use layout::{Field, Layout, LayoutSource, NoLayout};
 pub use leaf::LeafQuota;
+pub(crate) use leaf::READS_QUOTA;
 pub use live::{LiveReader, LiveValues, NoLive};
 pub use memory::{gc_percent, memory_limit};
 pub use modinfo::ModInfo;

@@ -179,15 +179,20 @@ fn judged(process: &Process, before: Place, after: Place, done: bool, ours: bool
     // A runtime rounds up, and to 2 at least.
     let room = after.limit.as_ref().map(|limit| limit.cpus.ceil().max(2.0));
     let procs = after.gomaxprocs.or(after.computed);
+    let at_a_time = match (procs.unwrap_or(1).max(1), process.cpus_allowed_count) {
+        (procs, 0) => procs,
+        (procs, cpus) => procs.min(cpus),
+    };
     let (agree, verdict) = match (procs, room, &after.limit) {
         (Some(procs), Some(room), Some(limit)) if f64::from(procs) > room => (
             false,
             format!(
                 "they disagree: GOMAXPROCS {procs} stays above the {} CPUs that {} allows, so that \
-                 the group runs out of quota after {} of each period when all are busy",
+                 the group runs out of quota after {} of each period when {at_a_time} of them run \
+                 at a time",
                 cpus(limit.cpus),
                 limit.path,
-                crate::units::duration(limit.quota_ns / u64::from(procs))
+                crate::units::duration(limit.quota_ns / u64::from(at_a_time))
             ),
         ),
         (Some(procs), Some(_), Some(limit)) => (
