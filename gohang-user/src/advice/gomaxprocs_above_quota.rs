@@ -51,7 +51,7 @@ fn in_go(subject: &Subject<'_>, limit: &EffectiveCpu, room: u32) -> Option<Strin
         "\"go 1.25\" or later in go.mod (below that containermaxprocs=0 is built in), or GODEBUG=containermaxprocs=1,updatemaxprocs=1".to_owned()
     } else if moved {
         format!(
-            "restart it where it is now, or {variable}: its runtime goes by the quota of the group that it started in"
+            "restart it where it is now, or {variable}: its runtime goes by the quota of another group"
         )
     } else {
         "its runtime heeds this quota, so that the program set the value itself, or the quota came later: no runtime.GOMAXPROCS(n), or runtime.SetDefaultGOMAXPROCS() after it".to_owned()

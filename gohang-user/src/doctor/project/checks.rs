@@ -170,7 +170,10 @@ fn gomaxprocs(project: &Project) -> Option<Finding> {
         QuotaUse::TooOld => "Go before 1.25 does not look at quotas",
         QuotaUse::OffInEnvironment => "GODEBUG has containermaxprocs=0",
         QuotaUse::OffBuiltIn => "the go line of go.mod asks for less than 1.25",
-        QuotaUse::Heeded => "the quota is that of a group above, which the runtime does not see",
+        QuotaUse::Heeded => {
+            "the quota is that of a group above, or one that the runtime does not find: it reads \
+             its own group's alone"
+        }
     };
     Some(Finding::warning(
         "gomaxprocs_above_quota",
