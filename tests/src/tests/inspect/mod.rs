@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::run::{Settings, Test};
-use program::{LINES, NEWEST, Program};
+use program::{HEEDS, NEWEST, Program};
 
 /// The tests of this folder.
 pub fn tests() -> Vec<Test> {
@@ -43,6 +43,5 @@ pub fn programs(settings: &Settings) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Skips the test without that tool chain; fails when the build does.
 pub(super) fn newest_program(settings: &Settings) -> Result<PathBuf> {
-    let line = LINES[LINES.len() - 1];
-    Ok(Program::of(settings, NEWEST, line)?.path().to_owned())
+    Ok(Program::of(settings, NEWEST, HEEDS)?.path().to_owned())
 }
