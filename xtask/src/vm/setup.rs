@@ -125,6 +125,7 @@ pub const SETUPS: [Setup; 6] = [
             "inspect::gomaxprocs",
             "inspect::cpusets",
             "inspect::container_layouts",
+            "inspect::rules",
         ],
     },
     Setup {

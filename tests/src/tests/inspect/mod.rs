@@ -6,6 +6,7 @@ mod hostile;
 mod layouts;
 mod moves;
 mod program;
+mod rules;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         computed::tests(),
         layouts::tests(),
         moves::tests(),
+        rules::tests(),
         hostile::tests(),
     ]
     .into_iter()
@@ -33,9 +35,9 @@ pub fn tests() -> Vec<Test> {
 /// # Errors
 /// When one cannot be built.
 pub fn programs(settings: &Settings) -> Result<Vec<PathBuf>> {
-    let all = program::forms();
-    all.map(|(version, line)| Ok(Program::of(settings, version, line)?.path().to_owned()))
-        .collect()
+    let facts = program::forms()
+        .map(|(version, line)| Ok(Program::of(settings, version, line)?.path().to_owned()));
+    facts.chain([rules::program(settings)]).collect()
 }
 
 /// The program of the newest version.
