@@ -151,7 +151,8 @@ pub const SETUPS: [Setup; 6] = [
         arguments: "systemd.unit=course.service",
         init: Init::Systemd,
         kernels: Chosen::Newest,
-        tests: &["systemd::"],
+        // Debian's runc is there too.
+        tests: &["systemd::", "inspect::runc"],
     },
     Setup {
         name: "counted",

@@ -7,6 +7,7 @@ mod layouts;
 mod moves;
 mod program;
 mod rules;
+mod runc;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         layouts::tests(),
         moves::tests(),
         rules::tests(),
+        runc::tests(),
         hostile::tests(),
     ]
     .into_iter()
