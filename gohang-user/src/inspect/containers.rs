@@ -56,6 +56,11 @@ impl Containers {
         }
     }
 
+    /// Forgets which groups are runc's, for another round.
+    pub fn forget(&mut self) {
+        self.runc = None;
+    }
+
     /// The container of a process in group `path`, of which the path says `identity`.
     pub fn find(&mut self, identity: &Identity, path: &Path) -> Option<Contained> {
         let Some(own) = &identity.container else {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::program::{NEWEST, Program, one};
+use super::program::{NEWEST, Program, inspect, one};
 use crate::actor::Actor;
 use crate::run::{Report, Settings, Test, skip};
 use crate::sys;
@@ -147,6 +147,10 @@ fn runc(settings: &Settings, report: &mut Report) -> Result<()> {
         let (container, printed) = Container::start(&runc, program.path(), folder.path(), driver)?;
         let pid = container.pid()?;
         let process = one(settings, pid, &[])?;
+        // Its id is in no path of a form that would tell.
+        let by_id = inspect(settings, &["--container", &container.id])?;
+        let pids = by_id["processes"].as_array().context("a list")?;
+        ensure!(pids.len() == 1 && pids[0]["pid"] == pid, "{by_id}");
         let (found, unit) = (&process["container"], &process["unit"]);
         report.note(format!("{driver:?}: {found}, unit {unit}"));
         let told = format!("{driver:?}: {process}");
