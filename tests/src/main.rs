@@ -60,6 +60,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --go-root DIR      Go tool chains: DIR/1.21.13/bin/go, DIR/1.24.11/..., DIR/1.27.3/...
   --workloads DIR    where Go workloads are built, and taken from when there is no --go-root
                      (default: a folder `workloads` in the go root)
+  --runc PATH        the runtime of a container that is looked at (default: that on PATH)
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
   --soak SECONDS     length of the soak test (default 15)
   --injections N     episodes of each cause that the cause test makes (default 200)
@@ -121,6 +122,7 @@ fn suite(args: &[String]) -> Result<ExitCode> {
             "--gohang" => settings.gohang = Some(path(value()?)?),
             "--mutant" => settings.mutant = Some(path(value()?)?),
             "--go-root" => settings.go_root = Some(path(value()?)?),
+            "--runc" => settings.runc = Some(path(value()?)?),
             "--workloads" => settings.workloads = Some(path(value()?)?),
             "--soak" => settings.soak_secs = value()?.parse().context("--soak wants seconds")?,
             "--injections" => {
@@ -143,7 +145,10 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    for path in [&settings.gohang, &settings.mutant].into_iter().flatten() {
+    for path in [&settings.gohang, &settings.mutant, &settings.runc]
+        .into_iter()
+        .flatten()
+    {
         if !actor::is_program(path) {
             bail!("{} is not a file", path.display());
         }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub go_root: Option<PathBuf>,
     /// Where built Go workloads are and are put.
     pub workloads: Option<PathBuf>,
+    /// runc, where it is not on PATH.
+    pub runc: Option<PathBuf>,
     /// How long the soak test runs, seconds.
     pub soak_secs: u64,
     /// How many episodes of each cause the cause test makes.

@@ -110,6 +110,12 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
                 // The suite skips what needs it, and `--ci` does not let that pass.
                 Err(err) => eprintln!("no gohang that drops a transition: {err:#}"),
             }
+            match vm::provide_runc(workspace) {
+                Ok(runc) => {
+                    suite.arg("--runc").arg(runc);
+                }
+                Err(err) => eprintln!("no runc: {err:#}"),
+            }
             suite.args(full.then_some("--full")).args(filter);
             let (status, text) = run_tests(&mut suite)?;
             take(SUITE, accept(status, tally::of_privileged(&text)));

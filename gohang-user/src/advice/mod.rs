@@ -85,6 +85,14 @@ impl Subject<'_> {
         Some((self.process.gomaxprocs()?, self.limit()?))
     }
 
+    /// How many of `threads` can run at a time on the CPUs that the process may use.
+    fn at_a_time(&self, threads: u32) -> u32 {
+        match self.process.cpus_allowed_count {
+            0 => threads,
+            cpus => threads.min(cpus),
+        }
+    }
+
     /// The unit, as a word for commands.
     fn unit(&self) -> &str {
         let unit = self.process.unit.as_ref();

@@ -13,8 +13,8 @@ impl Rule for OtherGroupWatched {
 
     fn explanation(&self) -> Explanation {
         Explanation {
-            summary: "the process was moved to another group, and its runtime still goes by the old one's quota",
-            meaning: "The Go runtime finds its group once, at the start, and keeps that group's quota file open: neither the move nor later changes of the new group's quota reach GOMAXPROCS.",
+            summary: "the runtime goes by the quota of another group than the process is in, mostly because it was moved",
+            meaning: "The Go runtime finds its group once, at the start, and keeps that group's quota file open: neither a move nor later changes of the new group's quota reach GOMAXPROCS. Go 1.25 finds a wrong one where a process has a cgroup namespace of its own and the machine's mounts.",
             detection: "the quota file that a Go 1.25 or later program keeps open (/proc/PID/fd) is not that of the group in /proc/PID/cgroup, and no GOMAXPROCS was given",
             severity: "warning, always",
             limits: &[],
@@ -32,7 +32,7 @@ impl Rule for OtherGroupWatched {
         Some(Advice {
             rule: self.name().to_owned(),
             severity: Severity::Warning,
-            what: format!("it was moved to {own} after its start, but its runtime goes by {}", watches.file),
+            what: format!("it is in {own}, but its runtime goes by {} of another group: it was moved after its start, or its mounts show it another in its place", watches.file),
             why: "the Go runtime finds its group once, at the start, and keeps that group's quota file open: neither the move nor later changes of the new group's quota reach GOMAXPROCS".to_owned(),
             evidence: evidence([
                 ("watched_file", watches.file.to_string().into()),

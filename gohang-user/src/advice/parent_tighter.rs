@@ -25,8 +25,10 @@ impl Rule for ParentTighter {
 
     fn look(&self, subject: &Subject<'_>) -> Option<Advice> {
         let procs = &subject.process.go.as_ref()?.gomaxprocs;
-        // A value that was given is what gomaxprocs-above-quota is about.
-        let by_quota = procs.respects_quota && procs.set.is_none();
+        // A value that was given is what gomaxprocs-above-quota is about, and so is a runtime
+        // that finds no quota at all.
+        let by_quota =
+            procs.respects_quota && procs.finds_quota != Some(false) && procs.set.is_none();
         let (procs, limit) = subject.procs_and_limit()?;
         let cpu = subject.process.groups.cpu.as_ref()?;
         let room = procs_for(limit);

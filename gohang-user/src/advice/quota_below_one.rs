@@ -18,7 +18,7 @@ impl Rule for QuotaBelowOne {
     fn explanation(&self) -> Explanation {
         Explanation {
             summary: "several busy threads share less than one CPU",
-            meaning: "Less than one CPU runs out in every period in which something runs all the time. With two threads busy it runs out twice as early, and what waits for either of them waits until the next period.",
+            meaning: "Less than one CPU runs out in every period in which something runs all the time. With two threads on two CPUs it runs out twice as early, and what waits for either of them waits until the next period.",
             detection: "with --sample: the tightest limit is below one CPU, and at least two threads, and no more than GOMAXPROCS, each used 10 % of it or more",
             severity: "warning, always",
             limits: &[],
@@ -42,6 +42,7 @@ impl Rule for QuotaBelowOne {
         if busy < 2 {
             return None;
         }
+        let at_a_time = u64::from(subject.at_a_time(busy as u32));
         let stall = |threads: u64| duration(limit.period_ns - limit.quota_ns / threads);
         let unit = subject.unit();
         Some(Advice {
@@ -52,9 +53,10 @@ impl Rule for QuotaBelowOne {
                 limit.path,
                 cpus(limit.cpus)
             ),
-            why: "less than one CPU runs out in every period in which something runs all the time; with two threads busy it runs out twice as early, and what waits for either of them waits until the next period".to_owned(),
+            why: "less than one CPU runs out in every period in which something runs all the time; with two threads on two CPUs it runs out twice as early, and what waits for either of them waits until the next period".to_owned(),
             evidence: evidence([
                 ("busy_threads", busy.into()),
+                ("at_a_time", at_a_time.into()),
                 ("quota_cpus", limit.cpus.into()),
                 ("period_ns", limit.period_ns.into()),
                 ("sample_ns", sample_ns.into()),
@@ -66,12 +68,18 @@ impl Rule for QuotaBelowOne {
                 docker: Some("--cpus=1; or --env GOMAXPROCS=1".to_owned()),
                 go: Some("GOMAXPROCS=1: by a quota, Go 1.25 and later never go below 2".to_owned()),
             },
-            effect: format!(
-                "with one thread at a time the stall of a period falls from {} to {}; with a whole CPU to 0",
-                stall(busy as u64),
-                stall(1)
-            ),
-            formula: "stall = period - quota / busy threads".to_owned(),
+            effect: match at_a_time {
+                1 => format!(
+                    "with a whole CPU the stall of a period falls from {} to 0; it may run on one CPU only, so that fewer threads change nothing",
+                    stall(1)
+                ),
+                _ => format!(
+                    "with one thread at a time the stall of a period falls from {} to {}; with a whole CPU to 0",
+                    stall(at_a_time),
+                    stall(1)
+                ),
+            },
+            formula: "stall = period - quota / min(busy threads, CPUs allowed)".to_owned(),
             source: "Linux Documentation/scheduler/sched-bwc.rst; Go runtime/cgroup_linux.go (adjustCgroupGOMAXPROCS); golang/go#74283".to_owned(),
         })
     }

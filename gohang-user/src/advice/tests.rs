@@ -44,7 +44,7 @@ pub(crate) fn level(process: &mut Process) -> &mut CpuLevel {
 }
 
 /// A process that no rule has anything to say about.
-fn healthy() -> Process {
+pub(crate) fn healthy() -> Process {
     let level = |path: &str, quota_ns| CpuLevel {
         path: path.into(),
         quota_ns,
@@ -127,7 +127,7 @@ fn finished(mut process: Process) -> Process {
     process
 }
 
-fn found(rule: &dyn Rule, process: &Process) -> Option<Advice> {
+pub(crate) fn found(rule: &dyn Rule, process: &Process) -> Option<Advice> {
     let process = finished(process.clone());
     rule.look(&Subject {
         process: &process,

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use delivery::{Cell, Claim, Delivery, Restarted, Statistic, Verdict, Way};
 pub use figures::Figures;
 pub use report::{Bench, Machine, Measured, SCHEMA_VERSION};
-pub use text::{duration, list, text};
+pub use text::{list, text};
 
 use crate::experiment::{ExperimentError, Progress};
 use crate::source::now;

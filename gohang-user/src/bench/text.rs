@@ -1,12 +1,12 @@
 //! The suite for people.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use super::report::{Bench, Measured};
 use super::table::paragraph;
 use super::{Extent, PARTS, Part, delivery};
 use crate::process::escape;
+use crate::units::span;
 
 /// Everything that was measured.
 #[must_use]
@@ -49,7 +49,7 @@ pub fn text(bench: &Bench) -> String {
 #[must_use]
 pub fn list() -> String {
     let mut out = String::new();
-    let time = |part: &Part, extent| duration(part.estimate(extent));
+    let time = |part: &Part, extent| span(part.estimate(extent));
     for part in &PARTS {
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -62,17 +62,6 @@ pub fn list() -> String {
         );
     }
     out
-}
-
-/// A time to wait, as people say it: `12 s`, `2 min 5 s`.
-#[must_use]
-pub fn duration(time: Duration) -> String {
-    let seconds = time.as_secs_f64().round() as u64;
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds} s"),
-        (minutes, 0) => format!("{minutes} min"),
-        (minutes, seconds) => format!("{minutes} min {seconds} s"),
-    }
 }
 
 #[cfg(test)]
@@ -100,12 +89,5 @@ mod tests {
             list.lines().all(|line| line.chars().count() <= 100),
             "{list}"
         );
-    }
-
-    #[test]
-    fn times_to_wait_are_in_minutes_and_seconds() {
-        for (seconds, want) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s")] {
-            assert_eq!(duration(Duration::from_secs(seconds)), want);
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use gohang::bench::{self, Bench, Extent, Measured, PARTS, Part};
 use gohang::sink::pipe;
+use gohang::units::span;
 
 use super::args::BenchArgs;
 use super::experiment::{Bar, failure, finish, tell_loss};
@@ -23,7 +24,7 @@ pub(super) fn run(options: &BenchArgs) -> Result<Exit, Failure> {
         Extent::Full
     };
     let estimate: Duration = parts.iter().map(|part| part.estimate(extent)).sum();
-    eprintln!("gohang: bench: about {}", bench::duration(estimate));
+    eprintln!("gohang: bench: about {}", span(estimate));
     let mut bar = Bar::new("bench");
     let outcome = bench::run(&parts, extent, &mut bar);
     bar.clear();

@@ -24,7 +24,7 @@ use crate::cgroup::{CpuLimit, Version};
 use crate::process::{ProcError, ProcRoot};
 
 /// First minor version whose runtime reads quotas.
-pub(super) const READS_QUOTA: u32 = 25;
+pub(crate) const READS_QUOTA: u32 = 25;
 /// From this minor version on the mount is chosen by the group.
 const MATCHES_MOUNT: u32 = 26;
 /// Longest path that the runtime has room for (`_PATH_MAX`).

@@ -26,6 +26,9 @@ pub struct Setting {
     pub ineffective: Option<String>,
 }
 
+/// What is said of a setting that changes nothing about scheduler and memory.
+pub(crate) const NOT_OURS: &str = "not one of the runtime's scheduler or memory settings";
+
 /// A setting of the runtime.
 struct Known {
     name: &'static str,
@@ -441,10 +444,7 @@ fn setting(
         ineffective,
     };
     let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
-        return done(
-            "not one of the runtime's scheduler or memory settings",
-            None,
-        );
+        return done(NOT_OURS, None);
     };
     let Some(number) = runtime_int(version, value.as_bytes()) else {
         let why = "its value is not a number, so the runtime passes over it";

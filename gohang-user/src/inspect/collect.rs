@@ -1,11 +1,12 @@
 //! Looking at processes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::containers::Containers;
 use super::go::{Around, facts};
 use super::groups::{GroupReader, psi, version};
-use super::model::{Failed, Machine, Process, Sigurg, Thread, Withheld};
+use super::model::{Contained, Failed, Machine, Process, Sigurg, Thread, Withheld};
 use super::name::Name;
 use super::status::ThreadStatus;
 use super::units::{Units, unit};
@@ -79,9 +80,10 @@ impl Collector {
         &self.groups
     }
 
-    /// Forgets the groups that were read, for another round.
+    /// Forgets groups, containers of runc and units that were read, for another round.
     pub fn next_round(&mut self) {
         self.groups.forget();
+        self.containers.forget();
         self.units.forget();
     }
 
@@ -203,11 +205,29 @@ impl Collector {
         if let Some(unit) = &mut process.unit {
             unit.state = self.units.state(&unit.name);
         }
-        let members = membership.members().iter();
-        process.container = members
-            .filter_map(|member| self.containers.find(&identity, &member.path))
-            .next();
+        process.container = self.container(&membership);
         Ok(path)
+    }
+
+    fn container(&mut self, membership: &Membership) -> Option<Contained> {
+        let identity = membership.identity();
+        let mut members = membership.members().iter();
+        members.find_map(|member| self.containers.find(&identity, &member.path))
+    }
+
+    /// Whether the process is in a container that its runtime knows by one of these ids or
+    /// names. The path of a group, by which a [`Selection`](crate::source::Selection) goes,
+    /// tells neither names nor the ids of runc's own.
+    pub(super) fn is_in_container(&mut self, pid: u32, wanted: &BTreeSet<String>) -> bool {
+        if wanted.is_empty() {
+            return false;
+        }
+        let Ok(membership) = Membership::read(&self.proc, pid) else {
+            return false;
+        };
+        self.container(&membership).is_some_and(|own| {
+            wanted.contains(&own.id) || own.name.is_some_and(|name| wanted.contains(&name))
+        })
     }
 
     fn threads(

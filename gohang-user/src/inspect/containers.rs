@@ -37,6 +37,8 @@ pub struct Containers {
 /// What a runtime's state says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
+    /// Whose state it is, where the path does not tell.
+    runtime: Option<Runtime>,
     name: Option<String>,
     pod: Option<String>,
     namespace: Option<String>,
@@ -52,6 +54,11 @@ impl Containers {
             known: HashMap::new(),
             runc: None,
         }
+    }
+
+    /// Forgets which groups are runc's, for another round.
+    pub fn forget(&mut self) {
+        self.runc = None;
     }
 
     /// The container of a process in group `path`, of which the path says `identity`.
@@ -70,8 +77,16 @@ impl Containers {
                 found
             }
         };
+        if own.runtime == Runtime::Unknown
+            && found.runtime.is_none()
+            && let Some(mut found) = self.of_runc(path)
+        {
+            // An id of runc's that looks like the others' ids.
+            found.pod_uid.clone_from(&identity.pod_uid);
+            return Some(found);
+        }
         Some(Contained {
-            runtime: own.runtime.to_string(),
+            runtime: found.runtime.unwrap_or(own.runtime).to_string(),
             id: own.id.clone(),
             name: found.name,
             pod_uid: identity.pod_uid.clone(),
@@ -89,19 +104,26 @@ impl Containers {
         });
         let mut files = Vec::new();
         if matches!(runtime, Runtime::Docker | Runtime::Unknown) {
-            files.push(docker);
+            files.push((docker, Runtime::Docker));
         }
         if matches!(runtime, Runtime::Containerd | Runtime::Unknown) {
-            files.extend(containerd);
+            files.extend(containerd.map(|file| (file, Runtime::Containerd)));
         }
         if matches!(runtime, Runtime::Crio | Runtime::Podman | Runtime::Unknown) {
-            files.push(crio);
+            files.push((crio, Runtime::Unknown));
         }
-        for file in files {
+        for (file, of) in files {
             let path = self.root.join(&file);
             if let Some(value) = read_json(&path) {
                 let mut found = names(&value);
-                if runtime == Runtime::Podman && found.name.is_none() {
+                let whose = match of {
+                    // Podman and CRI-O share a store, and say whose a container is.
+                    Runtime::Unknown => manager(&value),
+                    own => Some(own),
+                };
+                found.runtime = (runtime == Runtime::Unknown).then_some(whose).flatten();
+                let is_podman = [Some(runtime), found.runtime].contains(&Some(Runtime::Podman));
+                if is_podman && found.name.is_none() {
                     found.name = self.podman_name(id);
                 }
                 found.state = Some(Name::from(path.as_path()));
@@ -191,6 +213,16 @@ fn group_in(dir: &str) -> Option<PathBuf> {
     (!group.as_os_str().is_empty()).then_some(group)
 }
 
+/// Who manages a container of the store that Podman and CRI-O share (annotation
+/// `io.container.manager` of both).
+fn manager(value: &Value) -> Option<Runtime> {
+    match value["annotations"]["io.container.manager"].as_str()? {
+        "libpod" => Some(Runtime::Podman),
+        "cri-o" => Some(Runtime::Crio),
+        _ => None,
+    }
+}
+
 /// Names in Docker's own configuration or in the annotations of an OCI one.
 fn names(value: &Value) -> Found {
     let annotations = &value["annotations"];
@@ -198,6 +230,7 @@ fn names(value: &Value) -> Found {
     let docker = text(&value["Name"]).map(|name| name.trim_start_matches('/').to_owned());
     let labels = &value["Config"]["Labels"];
     Found {
+        runtime: None,
         name: docker.or_else(|| {
             first(&[
                 "io.kubernetes.cri.container-name",
@@ -294,6 +327,34 @@ mod tests {
                 "/a/mine/below",
                 "runc",
                 "mine",
+                None,
+            ),
+            // The path has an id, and the state whose it is.
+            (
+                "run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json",
+                kubernetes,
+                "/kubepods/burstable/podx/ID",
+                "containerd",
+                "web",
+                Some("web-0"),
+            ),
+            (
+                "run/containers/storage/overlay-containers/ID/userdata/config.json",
+                &crio.replace(
+                    "{\"annotations\":{",
+                    "{\"annotations\":{\"io.container.manager\":\"cri-o\",",
+                ),
+                "/kubepods/burstable/podx/ID",
+                "cri-o",
+                "web",
+                Some("web-0"),
+            ),
+            (
+                "run/runc/ID/state.json",
+                &format!("{{\"id\":\"{ID}\",\"cgroup_paths\":{{\"\":\"/sys/fs/cgroup/{ID}\"}}}}"),
+                "/ID",
+                "runc",
+                ID,
                 None,
             ),
             (

@@ -8,7 +8,7 @@ use super::name::Name;
 use crate::cgroup::Hierarchy;
 use crate::golang::{
     self, Because, FoundGo, GoVersion, LeafQuota, LiveReader, LiveValues, NoLive, QuotaUse,
-    environment_variable, gc_percent, memory_limit,
+    READS_QUOTA, environment_variable, gc_percent, memory_limit,
 };
 use crate::process::ProcRoot;
 use crate::units;
@@ -110,12 +110,13 @@ fn gomaxprocs(
     // Without the environment or the group, it would be a guess.
     let known = environ.is_some() && (leaf.is_some() || !procs.respects_quota);
     procs.computed = known.then_some(made.value);
-    let lost = leaf.is_some_and(|leaf| leaf.dir.is_none());
+    let reads = version.at_least(READS_QUOTA);
+    procs.finds_quota = leaf.filter(|_| reads).map(|leaf| leaf.dir.is_some());
     procs.rule = rule(
         &made,
         around.cpus,
         limit.and_then(|limit| limit.cpus()),
-        lost,
+        procs.finds_quota == Some(false),
         version,
     );
     if procs.respects_quota {
@@ -148,7 +149,7 @@ fn rule(
         ),
         (Because::Quota, None) => "quota of its own group".to_owned(),
         (Because::Affinity, Some(quota)) if made.quota == QuotaUse::Heeded => format!(
-            "{cpus} CPUs of its affinity mask (the quota of its own group, {} CPUs, allows more)",
+            "{cpus} CPUs of its affinity mask (the quota of its own group, {} CPUs, allows as many)",
             units::cpus(quota)
         ),
         (Because::Affinity, None) if made.quota == QuotaUse::Heeded && lost => format!(

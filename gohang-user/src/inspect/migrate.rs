@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::collect::Collector;
-use super::model::{Gomaxprocs, Move, Place, Process};
+use super::model::{Cpu, Gomaxprocs, Move, Place, Process};
 use super::sample::grown;
 use crate::cgroup::CgroupError;
 use crate::process::ProcError;
@@ -100,8 +100,7 @@ pub fn migrate(
         let mut after = place(&before);
         after.cgroup = Some(target.path.clone());
         after.limit.clone_from(&target.effective);
-        // What it would be set to there cannot be told before it is there.
-        after.computed = None;
+        after.computed = computed_at(&before, &target);
         return Ok(judged(&before, place(&before), after, false, true));
     }
     let hierarchy = collector.groups().cpu_hierarchy().ok_or(MoveError::NoCpu)?;
@@ -112,6 +111,27 @@ pub fn migrate(
         source,
     })?;
     watch(collector, &before, true).map_err(Into::into)
+}
+
+/// GOMAXPROCS as the runtime would set it if it were started in the group `target`, on the CPUs
+/// that it may use now; `None` where that cannot be told.
+fn computed_at(process: &Process, target: &Cpu) -> Option<u32> {
+    let procs = &process.go.as_ref()?.gomaxprocs;
+    let now = procs.computed?;
+    if let Some(set) = &procs.set {
+        // What the runtime takes for no number above zero, it passes over.
+        return (set.to_string() == now.to_string()).then_some(now);
+    }
+    if !procs.respects_quota {
+        return Some(now);
+    }
+    if procs.finds_quota != Some(true) || process.cpus_allowed_count == 0 {
+        return None;
+    }
+    let own = target.levels.iter().find(|own| own.path == target.path)?;
+    let paid = own.cpus().map(|cpus| cpus.ceil().max(2.0) as u32);
+    let cpus = process.cpus_allowed_count;
+    Some(paid.map_or(cpus, |paid| paid.min(cpus)))
 }
 
 /// Watches a process that has just been moved, which was as `before`.
@@ -179,15 +199,20 @@ fn judged(process: &Process, before: Place, after: Place, done: bool, ours: bool
     // A runtime rounds up, and to 2 at least.
     let room = after.limit.as_ref().map(|limit| limit.cpus.ceil().max(2.0));
     let procs = after.gomaxprocs.or(after.computed);
+    let at_a_time = match (procs.unwrap_or(1).max(1), process.cpus_allowed_count) {
+        (procs, 0) => procs,
+        (procs, cpus) => procs.min(cpus),
+    };
     let (agree, verdict) = match (procs, room, &after.limit) {
         (Some(procs), Some(room), Some(limit)) if f64::from(procs) > room => (
             false,
             format!(
                 "they disagree: GOMAXPROCS {procs} stays above the {} CPUs that {} allows, so that \
-                 the group runs out of quota after {} of each period when all are busy",
+                 the group runs out of quota after {} of each period when {at_a_time} of them run \
+                 at a time",
                 cpus(limit.cpus),
                 limit.path,
-                crate::units::duration(limit.quota_ns / u64::from(procs))
+                crate::units::duration(limit.quota_ns / u64::from(at_a_time))
             ),
         ),
         (Some(procs), Some(_), Some(limit)) => (
@@ -252,7 +277,7 @@ fn notices(version: &str, procs: &Gomaxprocs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::model::{Cpu, EffectiveCpu, Go};
+    use crate::inspect::model::{CpuLevel, EffectiveCpu, Go};
 
     fn process(procs: Option<u32>, quota: Option<f64>) -> Process {
         let limit = quota.map(|cpus| EffectiveCpu {
@@ -300,6 +325,57 @@ mod tests {
                 assert!(made.verdict.contains(part), "{}", made.verdict);
             }
         }
+    }
+
+    #[test]
+    fn what_it_would_be_where_it_is_to_go() {
+        let target = |quota: Option<f64>| {
+            let level = CpuLevel {
+                path: "/b".into(),
+                quota_ns: quota.map(|cpus| (cpus * 100e6) as u64),
+                period_ns: 100_000_000,
+                ..CpuLevel::default()
+            };
+            Cpu {
+                path: "/b".into(),
+                levels: vec![level],
+                ..Cpu::default()
+            }
+        };
+        let heeds = Gomaxprocs {
+            computed: Some(8),
+            respects_quota: true,
+            finds_quota: Some(true),
+            ..Gomaxprocs::default()
+        };
+        let with = |set: &str, respects_quota, finds_quota| Gomaxprocs {
+            set: Some(set).filter(|set| !set.is_empty()).map(Into::into),
+            respects_quota,
+            finds_quota,
+            ..heeds.clone()
+        };
+        let there = Some(true);
+        for (procs, quota, want) in [
+            (heeds.clone(), Some(2.5), Some(3)),
+            (heeds.clone(), Some(0.5), Some(2)),
+            (heeds.clone(), Some(20.0), Some(8)),
+            (heeds.clone(), None, Some(8)),
+            (with("8", true, there), Some(2.0), Some(8)),
+            (with("0", true, there), Some(2.0), None),
+            (with("", false, there), Some(2.0), Some(8)),
+            (with("", true, Some(false)), Some(2.0), None),
+            (with("", true, None), Some(2.0), None),
+        ] {
+            let mut own = process(Some(8), None);
+            own.cpus_allowed_count = 8;
+            own.go.as_mut().expect("it is Go").gomaxprocs = procs.clone();
+            assert_eq!(
+                computed_at(&own, &target(quota)),
+                want,
+                "{procs:?} {quota:?}"
+            );
+        }
+        assert_eq!(computed_at(&process(None, None), &target(None)), None);
     }
 
     #[test]

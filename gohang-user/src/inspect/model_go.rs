@@ -79,6 +79,9 @@ pub struct Gomaxprocs {
     pub not_seen: Option<String>,
     /// The runtime respects the CPU quota of its own group.
     pub respects_quota: bool,
+    /// It finds the file of that quota, from where it is; null before Go 1.25, which looks for
+    /// none, and where that cannot be told.
+    pub finds_quota: Option<bool>,
     /// It follows changes of that quota.
     pub follows_changes: bool,
     /// The file of the quota that it keeps open.

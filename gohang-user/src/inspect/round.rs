@@ -53,14 +53,17 @@ pub fn look(
     }
 }
 
-fn select(collector: &Collector, selection: &Selection, failed: &mut Vec<Failed>) -> Vec<u32> {
+fn select(collector: &mut Collector, selection: &Selection, failed: &mut Vec<Failed>) -> Vec<u32> {
     let mut chosen: Vec<u32> = selection.pids.iter().copied().collect();
     if !selection.is_open() {
         return chosen;
     }
     let all = collector.proc().pids().unwrap_or_default();
     for pid in all {
-        if selection.pids.contains(&pid) || !selection.matches(collector.proc(), pid) {
+        if selection.pids.contains(&pid)
+            || !(selection.matches(collector.proc(), pid)
+                || collector.is_in_container(pid, &selection.containers))
+        {
             continue;
         }
         if selection.non_go {

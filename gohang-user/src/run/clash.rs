@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::breaker::Breaker;
-use super::watch::span;
+use crate::units::span;
 
 /// What `go test -timeout` is when it is not given (`cmd/go/internal/test`).
 const GO_DEFAULT: Duration = Duration::from_secs(600);

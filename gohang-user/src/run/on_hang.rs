@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::keeper::Judged;
 use super::say::say;
-use super::watch::span;
+use crate::units::span;
 
 /// Where the command finds the bundle and the verdict.
 const BUNDLE: &str = "GOHANG_BUNDLE";

@@ -5,7 +5,8 @@ mod changes;
 mod groups;
 mod moves;
 
-use crate::inspect::model::{Failed, Go, Inspection, Machine, Process};
+use crate::golang::{self, Origin};
+use crate::inspect::model::{Failed, Go, GoSetting, Inspection, Machine, Process};
 use crate::process::escape;
 use crate::units::duration;
 
@@ -136,7 +137,7 @@ fn one(page: &mut Page, process: &Process, sample_ns: Option<u64>) {
         &format!("{} ({})", process.cpus_allowed, process.cpus_allowed_count),
     );
     if let Some(go) = &process.go {
-        golang(page, go);
+        program(page, go);
     }
     signals(page, process);
     if let Some(container) = &process.container {
@@ -175,7 +176,7 @@ fn one(page: &mut Page, process: &Process, sample_ns: Option<u64>) {
     advice::add(page, &process.advice);
 }
 
-fn golang(page: &mut Page, go: &Go) {
+fn program(page: &mut Page, go: &Go) {
     let yes = |is: Option<bool>| match is {
         Some(true) => "yes",
         Some(false) => "no",
@@ -242,10 +243,19 @@ fn golang(page: &mut Page, go: &Go) {
         "by its environment"
     };
     page.row("GOGC, GOMEMLIMIT", &format!("{percent}, {limit} ({from})"));
-    for setting in &go.settings {
+    settings(page, go);
+}
+
+/// One row for each setting that matters here or that somebody gave, and one for the others,
+/// of which a build for an old `go` line has dozens.
+fn settings(page: &mut Page, go: &Go) {
+    let foreign =
+        |own: &&GoSetting| own.origin == Origin::BuiltIn && own.effect == golang::NOT_OURS;
+    let (rest, own): (Vec<&GoSetting>, Vec<&GoSetting>) = go.settings.iter().partition(foreign);
+    for setting in own {
         let origin = match setting.origin {
-            crate::golang::Origin::Environment => "environment",
-            crate::golang::Origin::BuiltIn => "built in",
+            Origin::Environment => "environment",
+            Origin::BuiltIn => "built in",
         };
         let mut text = format!(
             "{}={} ({origin}): {}",
@@ -255,6 +265,15 @@ fn golang(page: &mut Page, go: &Go) {
             text.push_str(&format!("; no effect: {why}"));
         }
         page.row("GODEBUG", &text);
+    }
+    if !rest.is_empty() {
+        let names = rest.iter().map(|own| format!("{}={}", own.name, own.value));
+        let names: Vec<String> = names.collect();
+        let is = if rest.len() == 1 { "it is" } else { "each" };
+        page.row(
+            "GODEBUG, others",
+            &format!("{} (built in): {is} {}", names.join(", "), golang::NOT_OURS),
+        );
     }
 }
 
@@ -422,6 +441,33 @@ mod tests {
         let mut healthy = named(b"web");
         healthy.processes[0].advice.clear();
         assert!(advice_text(&healthy, 100).contains("nothing to change"));
+    }
+
+    #[test]
+    fn settings_of_other_packages_share_a_row() {
+        let mut found = named(b"web");
+        let version = golang::GoVersion::parse("go1.27.3").expect("a version");
+        let built_in = "containermaxprocs=0,httpmuxgo121=1,tlssha1=1";
+        let info = golang::ModInfo {
+            settings: vec![("DefaultGODEBUG".into(), built_in.into())],
+            ..golang::ModInfo::default()
+        };
+        let all = golang::settings(&version, &info, b"GODEBUG=x509rsacrt=0");
+        let go = found.processes[0].go.as_mut().expect("it is Go");
+        go.settings = all.into_iter().map(Into::into).collect();
+        let told = text(&found, 200);
+        let rows = |label: &str| {
+            let row = |line: &&str| line.trim_start().starts_with(label);
+            told.lines().filter(row).collect::<Vec<_>>()
+        };
+        assert_eq!(rows("GODEBUG ").len(), 2, "{told}");
+        let [others] = rows("GODEBUG,")[..] else {
+            panic!("{told}");
+        };
+        assert!(
+            others.contains("httpmuxgo121=1, tlssha1=1 (built in): each"),
+            "{others}"
+        );
     }
 
     proptest! {

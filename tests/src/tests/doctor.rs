@@ -3,8 +3,11 @@
 
 mod no_proxy;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -71,6 +74,32 @@ struct Project {
 }
 
 impl Project {
+    /// With a go command that only says what it is and where, where there is no tool chain: what
+    /// is looked at is the machine's part.
+    fn told(version: &str, go_mod: &str, test: &str) -> Result<Self> {
+        let dir = tempfile::tempdir().context("no temporary folder")?;
+        let root = dir.path().join("go");
+        fs::create_dir_all(root.join("bin"))?;
+        let env = serde_json::json!({
+            "GOVERSION": format!("go{version}"),
+            "GOROOT": &root,
+            "GOMOD": dir.path().join("go.mod"),
+            "GOPROXY": "off",
+            "GOENV": "off",
+        });
+        let program = root.join("bin/go");
+        fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{env}\nEND\n"))?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        Self::filled(dir, root, go_mod, test)
+    }
+
+    fn filled(dir: tempfile::TempDir, root: PathBuf, go_mod: &str, test: &str) -> Result<Self> {
+        fs::write(dir.path().join("go.mod"), go_mod)?;
+        fs::write(dir.path().join("x.go"), "package x\n")?;
+        fs::write(dir.path().join("x_test.go"), test)?;
+        Ok(Self { dir, root })
+    }
+
     fn new(settings: &Settings, version: &str, go_mod: &str, test: &str) -> Result<Self> {
         let Some(root) = &settings.go_root else {
             return Err(skip("no --go-root given"));
@@ -80,10 +109,7 @@ impl Project {
             return Err(skip(format!("no {}", root.join("bin/go").display())));
         }
         let dir = tempfile::tempdir().context("no temporary folder")?;
-        fs::write(dir.path().join("go.mod"), go_mod)?;
-        fs::write(dir.path().join("x.go"), "package x\n")?;
-        fs::write(dir.path().join("x_test.go"), test)?;
-        Ok(Self { dir, root })
+        Self::filled(dir, root, go_mod, test)
     }
 
     /// A command in the project's folder, with the tool chain first along `PATH` and nothing
@@ -409,7 +435,10 @@ fn quota(settings: &Settings, report: &mut Report) -> Result<()> {
         ("1.27.3", "8", true),
         ("1.27.3", "2", false),
     ] {
-        let project = Project::new(settings, version, go_mod, SOUND_TEST)?;
+        let project = match settings.go_root {
+            Some(_) => Project::new(settings, version, go_mod, SOUND_TEST)?,
+            None => Project::told(version, go_mod, SOUND_TEST)?,
+        };
         let mut command = project.command(settings.gohang()?)?;
         command
             .args(["doctor", "-o", "json", "."])
@@ -443,8 +472,9 @@ fn bad_projects(settings: &Settings, report: &mut Report) -> Result<()> {
     }
     let dir = tempfile::tempdir()?;
     fs::write(dir.path().join("x_test.go"), SERVER_TEST)?;
-    // A name that a terminal would act upon.
-    fs::write(dir.path().join("\u{1b}[31m\n_test.go"), SERVER_TEST)?;
+    // A name that a terminal would act upon, and that is no text.
+    let hostile = OsStr::from_bytes(b"\x1b[31m\n\xc2\x9b\xff_test.go");
+    fs::write(dir.path().join(hostile), SERVER_TEST)?;
     for path in ["/nonexistent", ""] {
         let mut command = Command::new(gohang);
         command.args(["doctor", "-o", "json"]).arg(dir.path());
@@ -456,15 +486,22 @@ fn bad_projects(settings: &Settings, report: &mut Report) -> Result<()> {
             warnings == ["no_go", "test_server_on_fixed_port"],
             "{warnings:?}"
         );
-        ensure!(found["project"]["servers"].as_array().map(Vec::len) == Some(2));
+        let servers = found["project"]["servers"].as_array().context("a list")?;
+        ensure!(servers.len() == 2, "{servers:?}");
+        let hex: String = hostile
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let back = |own: &Value| own["file"]["bytes_hex"] == *hex;
+        ensure!(servers.iter().any(back), "{hex} is not in {servers:?}");
     }
     let mut command = Command::new(gohang);
     command.arg("doctor").arg(dir.path());
     let end = Gohang::spawn_command(&mut command)?.wait(LIMIT)?;
-    let harmful = |byte: &u8| *byte < b' ' && *byte != b'\n' && *byte != b'\t';
-    ensure!(
-        !end.stdout.iter().any(harmful),
-        "control bytes reach the terminal"
-    );
+    let text = String::from_utf8(end.stdout).context("not UTF-8")?;
+    let harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    ensure!(!text.contains(harmful), "control bytes reach the terminal");
+    ensure!(text.contains("_test.go:4"), "{text}");
     Ok(())
 }

@@ -9,6 +9,7 @@ mod initramfs;
 pub mod kernels;
 pub mod machine;
 pub mod matrix;
+mod runc;
 mod selection;
 pub mod setup;
 mod sources;
@@ -47,6 +48,14 @@ const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
 /// fetched and built before does not count.
 const SHORT_LIMIT: Duration = Duration::from_secs(480);
 const SHORT_CORES: usize = 2;
+
+/// Provides runc below the target directory, for the tests on this machine.
+///
+/// # Errors
+/// When it cannot be fetched, or does not run.
+pub fn provide_runc(workspace: &Workspace) -> Result<PathBuf> {
+    runc::provide(&workspace.target_dir.join("vm"))
+}
 
 /// What to run where.
 #[derive(Debug, Clone, Default, Args)]

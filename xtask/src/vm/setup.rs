@@ -125,6 +125,7 @@ pub const SETUPS: [Setup; 6] = [
             "inspect::gomaxprocs",
             "inspect::cpusets",
             "inspect::container_layouts",
+            "inspect::rules",
         ],
     },
     Setup {
@@ -150,7 +151,8 @@ pub const SETUPS: [Setup; 6] = [
         arguments: "systemd.unit=course.service",
         init: Init::Systemd,
         kernels: Chosen::Newest,
-        tests: &["systemd::"],
+        // Debian's runc is there too.
+        tests: &["systemd::", "inspect::runc"],
     },
     Setup {
         name: "counted",

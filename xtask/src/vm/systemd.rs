@@ -11,8 +11,15 @@ use super::apt::{Apt, remove_folder};
 use super::cpio::Archive;
 use super::sources::Sources;
 
-/// What there is to be: the machine's manager, users' own, and buses to both.
-const PACKAGES: [&str; 4] = ["systemd", "dbus", "dbus-user-session", "libpam-systemd"];
+/// What there is to be: the machine's manager, users' own, and buses to both; and a runtime of
+/// containers.
+const PACKAGES: [&str; 5] = [
+    "systemd",
+    "dbus",
+    "dbus-user-session",
+    "libpam-systemd",
+    "runc",
+];
 
 /// Packages that only maintainers' scripts need, as they do everything of Perl.
 const FOR_SCRIPTS: [&str; 7] = [

@@ -7,7 +7,7 @@ use super::gomod::GoMod;
 use super::proxy::ProxyEntry;
 use super::report::{GivenBy, JobLimit, Project, TestServer, TestTimeout};
 use crate::golang::{Because, GoVersion, ModInfo, QuotaUse, preemption_off};
-use crate::units::{cpus, duration};
+use crate::units::{cpus, duration, span};
 
 /// The runtime counts no quota for less.
 const RUNTIME_AT_LEAST: f64 = 2.0;
@@ -170,7 +170,10 @@ fn gomaxprocs(project: &Project) -> Option<Finding> {
         QuotaUse::TooOld => "Go before 1.25 does not look at quotas",
         QuotaUse::OffInEnvironment => "GODEBUG has containermaxprocs=0",
         QuotaUse::OffBuiltIn => "the go line of go.mod asks for less than 1.25",
-        QuotaUse::Heeded => "the quota is that of a group above, which the runtime does not see",
+        QuotaUse::Heeded => {
+            "the quota is that of a group above, or one that the runtime does not find: it reads \
+             its own group's alone"
+        }
     };
     Some(Finding::warning(
         "gomaxprocs_above_quota",
@@ -198,7 +201,7 @@ fn timeout(own: TestTimeout, job: Option<&JobLimit>) -> Option<Finding> {
             "give go test a -timeout below the CI job's limit",
         ));
     };
-    let spoken = duration_words(limit);
+    let spoken = span(Duration::from_nanos(limit));
     if let Some(job) = job {
         return (limit >= job.limit_ns).then(|| {
             Finding::warning(
@@ -206,7 +209,7 @@ fn timeout(own: TestTimeout, job: Option<&JobLimit>) -> Option<Finding> {
                 format!(
                     "go test ends a hung test binary after {spoken}, and the CI job is killed \
                      after {} ({}): nobody is told where it hung",
-                    duration_words(job.limit_ns),
+                    span(Duration::from_nanos(job.limit_ns)),
                     job.given_by
                 ),
                 format!(
@@ -223,10 +226,6 @@ fn timeout(own: TestTimeout, job: Option<&JobLimit>) -> Option<Finding> {
         )
         .advise("give go test a -timeout below the CI job's limit (--job-limit checks it)")
     })
-}
-
-fn duration_words(ns: u64) -> String {
-    humantime::format_duration(Duration::from_nanos(ns)).to_string()
 }
 
 fn servers(servers: &[TestServer]) -> Option<Finding> {

@@ -29,6 +29,7 @@ pub(super) use text::text;
 use super::finding::worst_first;
 use crate::cgroup::{CgroupLayout, Limits, Membership};
 use crate::golang::{GoVersion, Gomaxprocs, LeafQuota, ModInfo};
+use crate::inspect::Name;
 use crate::process::{ProcRoot, allowed_cpus};
 use crate::run::{TestLimit, ci_job_limit, go_test_limit};
 use gomod::GoMod;
@@ -106,7 +107,7 @@ pub(super) fn examine(options: &ProjectOptions) -> Project {
         ),
         test_timeout: test_timeout(command, &goflags),
         job_limit: job_limit(options.job_limit),
-        dir: dir.display().to_string(),
+        dir: Name::from(dir.as_path()),
         go,
         go_error,
         gotoolchain: gotoolchain.unwrap_or_else(|| "auto".to_owned()),
@@ -252,11 +253,7 @@ fn test_servers(dir: &Path) -> (u64, Vec<TestServer>) {
         let Ok(source) = fs::read(&path) else {
             continue;
         };
-        let file = path
-            .strip_prefix(dir)
-            .unwrap_or(&path)
-            .display()
-            .to_string();
+        let file = Name::from(path.strip_prefix(dir).unwrap_or(&path));
         let servers = servers::servers(&source).into_iter();
         found.extend(servers.map(|own| TestServer {
             file: file.clone(),

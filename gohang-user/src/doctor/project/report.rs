@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::super::finding::Finding;
 use super::proxy::ProxyEntry;
 use crate::golang::Gomaxprocs;
+use crate::inspect::Name;
 
 /// A Go project, as the go command sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Project {
     /// Its directory.
-    pub dir: String,
+    pub dir: Name,
     /// The command that was given; empty without one.
     pub command: Vec<String>,
     /// The go command; null if there is none that works.
@@ -142,7 +143,7 @@ pub struct JobLimit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestServer {
     /// The file, relative to the project's directory.
-    pub file: String,
+    pub file: Name,
     /// The line of the call.
     pub line: u32,
     /// The call.

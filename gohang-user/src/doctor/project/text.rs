@@ -1,13 +1,15 @@
 //! A project's facts for people.
 
+use std::time::Duration;
+
 use super::report::{FoundBy, GivenBy, ModuleMode, Project};
 use crate::golang::{Because, Gomaxprocs, QuotaUse};
-use crate::units::{cpus, duration};
+use crate::units::{cpus, duration, span};
 
 /// The facts, each a label and a value.
 pub fn text(project: &Project) -> Vec<(&'static str, String)> {
     let none = || "not set".to_owned();
-    let mut rows = vec![("directory", project.dir.clone())];
+    let mut rows = vec![("directory", project.dir.to_string())];
     match (&project.go, &project.go_error) {
         (Some(go), _) => {
             let by = match go.found_by {
@@ -64,7 +66,7 @@ pub fn text(project: &Project) -> Vec<(&'static str, String)> {
     rows.push(("test timeout", timeout(project)));
     let job = project.job_limit.as_ref().map_or_else(
         || "not known (--job-limit)".to_owned(),
-        |job| format!("{} ({})", duration(job.limit_ns), job.given_by),
+        |job| format!("{} ({})", time(job.limit_ns), job.given_by),
     );
     rows.push(("CI job's limit", job));
     let servers = project.servers.len();
@@ -120,9 +122,14 @@ fn gomaxprocs(computed: &Gomaxprocs) -> String {
     format!("{}, by {because}; {heeded}; {updates}", computed.value)
 }
 
+/// A limit as people set it.
+fn time(ns: u64) -> String {
+    span(Duration::from_nanos(ns))
+}
+
 fn timeout(project: &Project) -> String {
     let own = project.test_timeout;
-    let limit = own.limit_ns.map_or_else(|| "none".to_owned(), duration);
+    let limit = own.limit_ns.map_or_else(|| "none".to_owned(), time);
     let by = match own.given_by {
         GivenBy::Command => "given with the command",
         GivenBy::Goflags => "given in GOFLAGS",

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::golang::dump::{Frame, Goroutine};
-use crate::run::watch::span;
+use crate::units::span;
 
 /// A time in nanoseconds, as a person says it.
 pub(in crate::run) fn time(ns: u64) -> String {

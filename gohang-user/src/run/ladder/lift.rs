@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Done, LOOK, Ladder};
 use crate::run::evidence::{Lift, LiftOutcome, Pace, StepOutcome, nanoseconds};
-use crate::run::watch::{Pacer, span};
+use crate::run::watch::Pacer;
+use crate::units::span;
 
 /// How often progress is looked for.
 const SAMPLE: Duration = Duration::from_millis(250);

@@ -19,8 +19,9 @@ use super::place::Place;
 use super::say::say;
 use super::session::Session;
 use super::tracer::{Tracer, Tracing};
-use super::watch::{Verdict, Watch, span};
+use super::watch::{Verdict, Watch};
 use crate::process::ProcRoot;
+use crate::units::span;
 
 /// How often it is looked whether a step is done.
 const LOOK: Duration = Duration::from_millis(20);

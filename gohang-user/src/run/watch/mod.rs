@@ -23,11 +23,11 @@ use super::output::Streams;
 use super::place::Place;
 use crate::cgroup::{CgroupError, CgroupLayout};
 use crate::process::ProcRoot;
+use crate::units::span;
 
 use history::History;
 use meter::Meter;
 pub(super) use pace::Pacer;
-pub(in crate::run) use verdict::span;
 pub use verdict::{Cause, Reason, Verdict};
 use warn::Warner;
 use work::{Done, Work};

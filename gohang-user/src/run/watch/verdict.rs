@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::golang::gotest::Running;
 use crate::process::escape;
+use crate::units::span;
 
 /// What was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,44 +142,9 @@ pub(super) fn tests(running: &[(String, Duration)]) -> String {
     text
 }
 
-/// A time as a person would say it: `90 s`, `15 min`, `1 h 30 min`.
-pub(in crate::run) fn span(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    if seconds < 10.0 && time.subsec_millis() != 0 {
-        return format!("{seconds:.1} s");
-    }
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, minutes, 0) if minutes > 1 => format!("{minutes} min"),
-        (0, minutes, _) if minutes < 10 => format!("{seconds} s"),
-        (0, minutes, rest) => format!("{minutes} min {rest} s"),
-        (hours, 0, _) => format!("{hours} h"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_said_as_people_do() {
-        for (ms, want) in [
-            (0, "0 s"),
-            (1500, "1.5 s"),
-            (12_400, "12 s"),
-            (60_000, "60 s"),
-            (90_000, "90 s"),
-            (120_000, "2 min"),
-            (150_000, "150 s"),
-            (900_000, "15 min"),
-            (905_000, "15 min 5 s"),
-            (3_600_000, "1 h"),
-            (5_400_000, "1 h 30 min"),
-        ] {
-            assert_eq!(span(Duration::from_millis(ms)), want);
-        }
-    }
 
     #[test]
     fn a_verdict_is_one_line_without_control_bytes() {

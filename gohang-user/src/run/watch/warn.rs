@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::history::Throttled;
 use super::meter::{Memory, Sample};
-use super::verdict::{Verdict, span, tests};
+use super::verdict::{Verdict, tests};
 use super::{Breaker, View};
 use crate::run::output::Seen;
-use crate::units;
+use crate::units::{self, span};
 
 /// The same is said again no sooner.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -1,18 +1,25 @@
 //! Control groups as text.
 
 use super::{Page, known};
-use crate::inspect::model::{Cpu, CpuStatistics, Groups, Limited, Psi, Weight};
+use crate::inspect::model::{Cpu, CpuStatistics, Groups, Limited, Member, Psi, Weight};
 use crate::units::{cpus, duration, percent};
 
 /// Everything about a process's groups.
 pub(super) fn add(page: &mut Page, groups: &Groups, sample_ns: Option<u64>) {
-    for member in &groups.members {
+    // A dozen hierarchies of version 1 mostly have one group.
+    let same =
+        |a: &Member, b: &Member| (a.version, &a.path, a.deleted) == (b.version, &b.path, b.deleted);
+    for members in groups.members.chunk_by(same) {
+        let member = &members[0];
         // Hierarchies without a controller only give names.
-        let controllers = member.controllers.join(",");
+        let controllers: Vec<String> = members
+            .iter()
+            .map(|own| own.controllers.join(","))
+            .collect();
         let deleted = if member.deleted { " (removed)" } else { "" };
         page.row(
             &format!("group (v{})", member.version),
-            &format!("{}{deleted}: {controllers}", member.path),
+            &format!("{}{deleted}: {}", member.path, controllers.join(" ")),
         );
     }
     if let Some(cpu) = &groups.cpu {

@@ -23,8 +23,11 @@ const QUOTAS_MS: [Option<u64>; 7] = [
     Some(300),
     Some(450),
 ];
-/// CPUs that programs may run on: so many, as far as the machine has them.
-const MASKS: [usize; 3] = [1, 2, 4];
+/// Most CPUs that programs may run on.
+const WIDEST: usize = 4;
+/// What there are to be of cells, where there are CPUs for three masks: 7 versions, 6 quotas, 3
+/// masks, 3 environments, 2 `go` lines.
+const LEAST: usize = 7 * 6 * 3 * 3 * 2;
 /// What the environment says.
 const ENVIRONMENTS: [&[(&str, &str)]; 3] = [
     &[],
@@ -48,11 +51,21 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
+/// Sets of CPUs that programs may run on: one, two, and as many as there are, or where that is
+/// two the second alone.
+fn masks(online: &[i32]) -> Vec<&[i32]> {
+    match online.len() {
+        0 | 1 => vec![online],
+        2 => vec![&online[..1], online, &online[1..]],
+        all => vec![&online[..1], &online[..2], &online[..all.min(WIDEST)]],
+    }
+}
+
 /// Every version, `go` line, quota, mask and environment.
 fn gomaxprocs(settings: &Settings, report: &mut Report) -> Result<()> {
     let group = Group::new(&settings.hierarchy()?, None)?;
     let online = sys::online_cpus()?;
-    let masks: Vec<&[i32]> = MASKS.iter().filter_map(|n| online.get(..*n)).collect();
+    let masks = masks(&online);
     let programs = forms().map(|(version, line)| Program::of(settings, version, line));
     let programs = programs.collect::<Result<Vec<_>>>()?;
     let path = group.path().to_string_lossy().into_owned();
@@ -99,6 +112,7 @@ fn gomaxprocs(settings: &Settings, report: &mut Report) -> Result<()> {
     ));
     let all = QUOTAS_MS.len() * programs.len() * masks.len() * ENVIRONMENTS.len();
     ensure!(cells == all, "{cells} cells of {all}");
+    ensure!(cells >= LEAST || masks.len() < 3, "{cells} cells");
     // A quota counts for at least two CPUs.
     let wide = masks.iter().any(|mask| mask.len() > 2);
     ensure!((by_quota > 0) == wide, "{by_quota} by quota");

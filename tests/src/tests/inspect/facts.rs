@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::program::{
-    LINES, NEWEST, Program, VERSIONS, forms, heeds_quota, minor, one, rules, text,
+    HEEDS, NEWEST, Program, VERSIONS, forms, heeds_quota, minor, one, rules, text,
 };
 use crate::actor::{Target, pause_ms};
 use crate::group::Group;
@@ -81,7 +81,7 @@ fn go_of_each_version(settings: &Settings, report: &mut Report) -> Result<()> {
                 &format!("{told}, computed"),
             )?;
             equal(&procs["set"], &set.map_or(Value::Null, Value::from), &told)?;
-            let heeds = heeds_quota(version) && line == LINES[1];
+            let heeds = heeds_quota(version) && line == HEEDS;
             equal(&procs["respects_quota"], &heeds.into(), &told)?;
             if heeds {
                 equal(&procs["watches"]["current"], &true.into(), &told)?;
@@ -100,7 +100,7 @@ fn go_of_each_version(settings: &Settings, report: &mut Report) -> Result<()> {
         }
     }
     report.note(format!("{looked} processes of {} versions", VERSIONS.len()));
-    ensure!(looked == 20, "{looked} processes instead of 20");
+    ensure!(looked == 28, "{looked} processes instead of 28");
     Ok(())
 }
 

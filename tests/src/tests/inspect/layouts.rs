@@ -141,6 +141,10 @@ fn container_layouts(settings: &Settings, report: &mut Report) -> Result<()> {
                 watches["current"].as_bool() == own,
                 "{told}: {own:?}, {watches}"
             );
+            ensure!(
+                procs["finds_quota"] == own.is_some(),
+                "{told}: {own:?}, {procs}"
+            );
             ensure!(process["ns_pids"] == json!([pid, 1]), "{told}");
             let container = &process["container"];
             ensure!(

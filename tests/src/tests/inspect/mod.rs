@@ -6,13 +6,15 @@ mod hostile;
 mod layouts;
 mod moves;
 mod program;
+mod rules;
+mod runc;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::run::{Settings, Test};
-use program::{LINES, NEWEST, Program};
+use program::{HEEDS, NEWEST, Program};
 
 /// The tests of this folder.
 pub fn tests() -> Vec<Test> {
@@ -21,6 +23,8 @@ pub fn tests() -> Vec<Test> {
         computed::tests(),
         layouts::tests(),
         moves::tests(),
+        rules::tests(),
+        runc::tests(),
         hostile::tests(),
     ]
     .into_iter()
@@ -33,9 +37,9 @@ pub fn tests() -> Vec<Test> {
 /// # Errors
 /// When one cannot be built.
 pub fn programs(settings: &Settings) -> Result<Vec<PathBuf>> {
-    let all = program::forms();
-    all.map(|(version, line)| Ok(Program::of(settings, version, line)?.path().to_owned()))
-        .collect()
+    let facts = program::forms()
+        .map(|(version, line)| Ok(Program::of(settings, version, line)?.path().to_owned()));
+    facts.chain([rules::program(settings)]).collect()
 }
 
 /// The program of the newest version.
@@ -43,6 +47,5 @@ pub fn programs(settings: &Settings) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Skips the test without that tool chain; fails when the build does.
 pub(super) fn newest_program(settings: &Settings) -> Result<PathBuf> {
-    let line = LINES[LINES.len() - 1];
-    Ok(Program::of(settings, NEWEST, line)?.path().to_owned())
+    Ok(Program::of(settings, NEWEST, HEEDS)?.path().to_owned())
 }

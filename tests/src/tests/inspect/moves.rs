@@ -59,6 +59,8 @@ fn migration(settings: &Settings, report: &mut Report) -> Result<()> {
         made["after"]["limit"]["cpus"] == 1.0,
         "the limit there: {made}"
     );
+    // A quota of one CPU counts for two.
+    ensure!(made["after"]["computed"] == printed.min(2), "{made}");
     let found = inspect(settings, &[&[id.as_str(), "--yes"], &ask[..]].concat())?;
     let made = &found["moves"][0];
     let now = group_of(pid)?;

@@ -16,8 +16,8 @@ use crate::run::{Settings, skip};
 pub(super) const VERSIONS: [&str; 7] = [
     "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3",
 ];
-/// The oldest `go` line in a module, and the first with which quotas count.
-pub(super) const LINES: [&str; 2] = ["1.21", "1.25"];
+/// The first `go` line in a module with which quotas count.
+pub(super) const HEEDS: &str = "1.25";
 /// The newest.
 pub(super) const NEWEST: &str = "1.27.3";
 /// Longest time that one look may take.
@@ -118,13 +118,16 @@ impl std::fmt::Display for Program {
     }
 }
 
-/// Every version with each `go` line that makes a difference to it.
+/// Every version with two `go` lines: from Go 1.25 on one with which quotas do not count and one
+/// with which they do; before, which refuses to build for that, its own first and an older one.
 pub(super) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
     VERSIONS.into_iter().flat_map(|version| {
-        let lines = LINES.into_iter();
-        lines
-            .filter(move |line| *line == LINES[0] || heeds_quota(version))
-            .map(move |line| (version, line))
+        let lines = if heeds_quota(version) {
+            ["1.21", HEEDS]
+        } else {
+            ["1.20", "1.21"]
+        };
+        lines.map(|line| (version, line))
     })
 }
 

@@ -1,0 +1,3 @@
+module gohang.test/advice
+
+go 1.25
