@@ -114,19 +114,19 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
         let named = |what: &str| format!("{setting}: {what}");
         if allocates {
             let what = named("CPU time for collection, by the runtime");
-            outcome.check(Check::at_least(what, share, 0.2, Unit::Share));
+            outcome.check(Check::at_least(what, share, 0.1, Unit::Share));
             let what = named("share of requests to yield by the collector");
             outcome.check(Check::at_least(what, asked, 0.5, Unit::Share));
             let what = named("share of runnable time out of quota");
             outcome.check(Check::at_least(what, waiting, 0.2, Unit::Share));
         } else {
             let what = named("CPU time for collection, by the runtime");
-            outcome.check(Check::at_most(what, share, 0.02, Unit::Share));
+            outcome.check(Check::at_most(what, share, 0.05, Unit::Share));
             let what = named("share of requests to yield by the collector");
             outcome.check(Check::at_most(
                 what,
                 asked.unwrap_or_default(),
-                0.1,
+                0.4,
                 Unit::Share,
             ));
         }

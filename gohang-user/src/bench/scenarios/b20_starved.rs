@@ -46,7 +46,7 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
     let program = stand.program("starve", include_str!("go/starve.go"))?;
     let limit = limit(stand.extent);
     // Longer than the limit under that quota, and done within what lifting it allows.
-    let work_ms = limit.as_millis() as u64 / 5;
+    let work_ms = limit.as_millis() as u64 / 8;
     for (setting, args, cause, lift) in [
         (
             "starved",
