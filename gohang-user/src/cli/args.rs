@@ -81,17 +81,23 @@ pub struct DemoArgs {
 
 /// `gohang bench`.
 ///
-/// The classic experiment on preemption signals and what it shows, on this machine. Needs
-/// what `trace` needs, and no Go; leaves nothing behind.
+/// The classic experiment on preemption signals, stalls that were reported elsewhere, and what
+/// gohang shows of them, on this machine. Needs
+/// what `trace` needs, and for most scenarios a Go tool chain; leaves nothing behind.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Parts to run, as `--list` names them; all of them without one.
+    /// Parts to run, or scenarios (B1 to B20), as `--list` names them; all parts without one.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Less of everything, in less than half a minute: to see that it works.
+    /// Less of everything, in less than two minutes: to see that it works.
     #[arg(long)]
     pub quick: bool,
-    /// Print the parts and how long they take, and run nothing.
+    /// Go command that builds the scenarios' programs, which may leave its results in Go's
+    /// build cache; else the newest of GOHANG_GO_ROOT, else that of PATH. Without one those
+    /// scenarios are skipped.
+    #[arg(long, value_name = "PATH")]
+    pub go: Option<PathBuf>,
+    /// Print the parts and scenarios and how long they take, and run nothing.
     #[arg(long)]
     pub list: bool,
     /// Form of the output.

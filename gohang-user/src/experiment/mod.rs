@@ -15,6 +15,7 @@ mod stage;
 use std::time::Duration;
 
 pub use error::ExperimentError;
+pub(crate) use os::EndSignals;
 pub(crate) use part::SEND_EVERY_NS;
 pub use part::{Role, run_part};
 pub use plan::{Method, Origin};

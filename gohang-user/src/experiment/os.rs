@@ -145,14 +145,14 @@ pub(super) fn die_with_parent(parent: u32) -> io::Result<()> {
 }
 
 /// Holds back the signals that ask a program to end, as long as it lives.
-pub(super) struct EndSignals {
+pub(crate) struct EndSignals {
     set: libc::sigset_t,
     before: libc::sigset_t,
 }
 
 impl EndSignals {
     /// Holds back SIGINT, SIGTERM and SIGHUP in the calling thread.
-    pub(super) fn hold() -> io::Result<Self> {
+    pub(crate) fn hold() -> io::Result<Self> {
         // SAFETY: sigset_t is plain data, and filled below.
         let mut held: Self = unsafe { std::mem::zeroed() };
         // SAFETY: the sets are live; the calls only write them.
@@ -172,7 +172,7 @@ impl EndSignals {
     }
 
     /// Sleeps for `timeout`; true at once when one of them comes.
-    pub(super) fn came_within(&self, timeout: Duration) -> bool {
+    pub(crate) fn came_within(&self, timeout: Duration) -> bool {
         let timeout = timespec(timeout.as_nanos() as u64);
         // SAFETY: set and timeout are live; the signal's information is not asked for.
         unsafe {
