@@ -105,7 +105,7 @@ pub struct BenchArgs {
     pub output: Document,
 }
 
-/// `gohang __experiment-part`: its shared memory is its standard input.
+/// `gohang __experiment-part`: the shared memory of those that have one is its standard input.
 #[derive(Debug, Args)]
 pub struct ExperimentPartArgs {
     /// What to be.
@@ -113,6 +113,9 @@ pub struct ExperimentPartArgs {
     pub role: ExperimentRole,
     /// The process id of the gohang that experiments: its end is this process's.
     pub parent: u32,
+    /// What a load does.
+    #[arg(default_value = "")]
+    pub what: String,
 }
 
 /// A process of an experiment.
@@ -122,6 +125,8 @@ pub enum ExperimentRole {
     Target,
     /// Signals from outside the group.
     Sender,
+    /// Works as it is told.
+    Load,
 }
 
 /// `gohang doctor`.

@@ -11,6 +11,13 @@ mod b06_clear;
 mod b07_resent;
 mod b08_flood;
 mod b11_stopping;
+mod b12_unspent;
+mod b13_slices;
+mod b14_burst;
+mod b15_refill;
+mod b17_lease;
+mod b18_mean_use;
+mod b19_quota_use;
 mod b20_starved;
 mod check;
 mod go_tool;
@@ -23,6 +30,7 @@ mod scenario;
 mod stand;
 mod text;
 mod trace;
+mod work;
 
 use std::time::Duration;
 

@@ -13,6 +13,13 @@ pub(super) const SCENARIOS: &[&Scenario] = &[
     &super::b07_resent::SCENARIO,
     &super::b08_flood::SCENARIO,
     &super::b11_stopping::SCENARIO,
+    &super::b12_unspent::SCENARIO,
+    &super::b13_slices::SCENARIO,
+    &super::b14_burst::SCENARIO,
+    &super::b15_refill::SCENARIO,
+    &super::b17_lease::SCENARIO,
+    &super::b18_mean_use::SCENARIO,
+    &super::b19_quota_use::SCENARIO,
     &super::b20_starved::SCENARIO,
 ];
 

@@ -51,4 +51,6 @@ pub(super) enum Need {
     Go,
     /// At least so many CPUs that gohang may use.
     Cpus(usize),
+    /// Groups that may save up quota: Linux 5.14 and later.
+    Burst,
 }

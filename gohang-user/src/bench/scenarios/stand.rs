@@ -106,8 +106,17 @@ impl<'a> Stand<'a> {
             Need::Cpus(wanted) if self.cpus() < wanted => {
                 Some(format!("needs {wanted} CPUs, here are {}", self.cpus()))
             }
-            Need::Go | Need::Cpus(_) => None,
+            Need::Burst if !self.can_burst() => {
+                Some("groups save up no quota here: cpu.max.burst is of Linux 5.14".to_owned())
+            }
+            Need::Go | Need::Cpus(_) | Need::Burst => None,
         }
+    }
+
+    /// Whether a group may save up quota.
+    fn can_burst(&self) -> bool {
+        let group = self.groups.create(&format!("{LABEL}-burst"));
+        group.is_ok_and(|group| group.can_burst())
     }
 
     /// Makes a group; it is emptied and removed when it goes out of scope, and better by
