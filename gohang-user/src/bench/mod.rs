@@ -7,9 +7,11 @@ mod delivery;
 mod figures;
 mod machine;
 mod report;
+pub mod scenarios;
 mod table;
 mod text;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use delivery::{Cell, Claim, Delivery, Restarted, Statistic, Verdict, Way};
@@ -29,6 +31,29 @@ pub enum Extent {
     Quick,
 }
 
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// How much.
+    pub extent: Extent,
+    /// Of the scenarios, which; all of them if empty.
+    pub scenarios: Vec<&'static str>,
+    /// The Go tool chain that builds their programs, instead of the one that is found.
+    pub go: Option<PathBuf>,
+}
+
+impl Choice {
+    /// All of it, so much.
+    #[must_use]
+    pub const fn all(extent: Extent) -> Self {
+        Self {
+            extent,
+            scenarios: Vec::new(),
+            go: None,
+        }
+    }
+}
+
 /// A part of the suite.
 #[derive(Debug)]
 pub struct Part {
@@ -36,18 +61,18 @@ pub struct Part {
     pub name: &'static str,
     /// What it measures, in a line.
     pub about: &'static str,
-    estimate: fn(Extent) -> Duration,
-    run: fn(Extent, &mut dyn Progress) -> Result<Measured, ExperimentError>,
+    estimate: fn(&Choice) -> Duration,
+    run: fn(&Choice, &mut dyn Progress) -> Result<Measured, ExperimentError>,
 }
 
 /// Every part, in the order in which they run.
-pub const PARTS: [Part; 1] = [delivery::PART];
+pub const PARTS: [Part; 2] = [delivery::PART, scenarios::PART];
 
 impl Part {
     /// About how long it takes.
     #[must_use]
-    pub fn estimate(&self, extent: Extent) -> Duration {
-        (self.estimate)(extent)
+    pub fn estimate(&self, choice: &Choice) -> Duration {
+        (self.estimate)(choice)
     }
 
     /// The part of that name.
@@ -64,20 +89,20 @@ impl Part {
 /// See [`ExperimentError`].
 pub fn run(
     parts: &[&Part],
-    extent: Extent,
+    choice: &Choice,
     progress: &mut dyn Progress,
 ) -> Result<Bench, ExperimentError> {
     let start = now();
     let machine = machine::read()?;
     let measured = parts
         .iter()
-        .map(|part| (part.run)(extent, progress))
+        .map(|part| (part.run)(choice, progress))
         .collect::<Result<_, _>>()?;
     Ok(Bench {
         schema_version: SCHEMA_VERSION,
         gohang_version: env!("CARGO_PKG_VERSION").to_owned(),
         started: start.wall_of(start.mono_ns),
-        quick: extent == Extent::Quick,
+        quick: choice.extent == Extent::Quick,
         machine,
         measured,
     })
@@ -96,8 +121,10 @@ mod tests {
             let found = Part::find(part.name).expect("found");
             assert_eq!(found.name, part.name);
             assert!(!part.about.is_empty());
-            assert!(part.estimate(Extent::Quick) < Duration::from_secs(30));
-            assert!(part.estimate(Extent::Quick) < part.estimate(Extent::Full));
+            let [quick, full] =
+                [Extent::Quick, Extent::Full].map(|extent| part.estimate(&Choice::all(extent)));
+            assert!(quick < Duration::from_secs(120));
+            assert!(quick < full);
         }
         assert!(Part::find("deliver").is_none());
     }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::delivery::Delivery;
+use super::scenarios::Scenarios;
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -46,7 +47,9 @@ pub struct Machine {
 #[serde(tag = "part", rename_all = "snake_case")]
 pub enum Measured {
     /// The classic experiment.
-    Delivery(Delivery),
+    Delivery(Box<Delivery>),
+    /// Stalls reported elsewhere.
+    Scenarios(Scenarios),
 }
 
 impl Bench {
@@ -56,6 +59,7 @@ impl Bench {
     pub fn imbalances(&self) -> Vec<String> {
         let found = self.measured.iter().map(|measured| match measured {
             Measured::Delivery(delivery) => delivery.imbalances(),
+            Measured::Scenarios(scenarios) => scenarios.imbalances(),
         });
         found.flatten().collect()
     }
@@ -78,7 +82,10 @@ pub(crate) mod tests {
                 cpu_model: Some("A \u{1b}[31mCPU".to_owned()),
                 load_before: Some(0.25),
             },
-            measured: vec![Measured::Delivery(crate::bench::delivery::sample())],
+            measured: vec![
+                Measured::Delivery(Box::new(crate::bench::delivery::sample())),
+                Measured::Scenarios(crate::bench::scenarios::sample()),
+            ],
         }
     }
 
@@ -87,6 +94,7 @@ pub(crate) mod tests {
         let bench = sample();
         let text = serde_json::to_string(&bench).expect("JSON");
         assert!(text.contains("\"part\":\"delivery\""), "{text}");
+        assert!(text.contains("\"part\":\"scenarios\""), "{text}");
         let back: Bench = serde_json::from_str(&text).expect("a document");
         assert_eq!(back, bench);
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::report::{Bench, Measured};
 use super::table::paragraph;
-use super::{Extent, PARTS, Part, delivery};
+use super::{Choice, Extent, PARTS, delivery, scenarios};
 use crate::process::escape;
 use crate::units::span;
 
@@ -40,16 +40,17 @@ pub fn text(bench: &Bench) -> String {
         out.push('\n');
         match measured {
             Measured::Delivery(delivery) => out.push_str(&delivery::text(delivery)),
+            Measured::Scenarios(told) => out.push_str(&scenarios::text(told)),
         }
     }
     out
 }
 
-/// The parts, and about how long they take.
+/// The parts and the scenarios, and about how long they take.
 #[must_use]
 pub fn list() -> String {
     let mut out = String::new();
-    let time = |part: &Part, extent| span(part.estimate(extent));
+    let [full, quick] = [Extent::Full, Extent::Quick].map(Choice::all);
     for part in &PARTS {
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -57,9 +58,23 @@ pub fn list() -> String {
             "{:12}{} (about {}, quick {})",
             part.name,
             part.about,
-            time(part, Extent::Full),
-            time(part, Extent::Quick)
+            span(part.estimate(&full)),
+            span(part.estimate(&quick))
         );
+    }
+    let times = scenarios::list(&full)
+        .into_iter()
+        .zip(scenarios::list(&quick));
+    for ((id, title, full), (_, _, quick)) in times {
+        let _ = match full.zip(quick) {
+            Some((full, quick)) => writeln!(
+                out,
+                "  {id:10}{title} (about {}, quick {})",
+                span(full),
+                span(quick)
+            ),
+            None => writeln!(out, "  {id:10}{title} (not built)"),
+        };
     }
     out
 }
@@ -79,12 +94,13 @@ mod tests {
         assert!(text.contains("quick: short runs"), "{text}");
         assert!(text.bytes().all(|byte| byte == b'\n' || byte >= 0x20));
         assert!(text.contains("SIGURG delivery"), "{text}");
+        assert!(text.contains("Scenarios: 1 right"), "{text}");
     }
 
     #[test]
     fn the_list_names_every_part() {
         let list = list();
-        assert_eq!(list.lines().count(), PARTS.len());
+        assert_eq!(list.lines().count(), PARTS.len() + 20);
         assert!(
             list.lines().all(|line| line.chars().count() <= 100),
             "{list}"

@@ -105,6 +105,23 @@ impl OwnGroup {
         quota::set_quota(self.version, &self.dir, quota_ns, period_ns)
     }
 
+    /// Whether unspent quota may be saved up: Linux 5.14 and later.
+    #[must_use]
+    pub fn can_burst(&self) -> bool {
+        self.dir.join(quota::burst_file(self.version)).exists()
+    }
+
+    /// Lets the group save up `burst_ns` of unspent quota, at most the quota itself. The
+    /// kernel counts in whole microseconds.
+    ///
+    /// # Errors
+    /// [`OwnError::Write`] for more than the quota, on a kernel that has no bursts, and when
+    /// the group is gone.
+    pub fn set_burst(&self, burst_ns: u64) -> Result<(), OwnError> {
+        let name = quota::burst_file(self.version);
+        self.write(name, &(burst_ns / 1000).to_string())
+    }
+
     /// Moves process `pid`, with all its threads, into the group.
     ///
     /// # Errors
@@ -381,6 +398,22 @@ mod tests {
         assert_eq!(read(&group, "cpu.cfs_quota_us"), "30000");
         group.add_thread(43).unwrap();
         assert_eq!(read(&group, "tasks"), "43");
+    }
+
+    #[test]
+    fn bursts_are_written_where_the_kernel_has_them() {
+        for (version, name) in [
+            (Version::V1, "cpu.cfs_burst_us"),
+            (Version::V2, "cpu.max.burst"),
+        ] {
+            let (_dir, group) = fixture(version);
+            assert!(!group.can_burst());
+            assert!(group.set_burst(5_000_000).is_err());
+            fs::write(group.dir().join(name), "0").unwrap();
+            assert!(group.can_burst());
+            group.set_burst(5_000_000).unwrap();
+            assert_eq!(read(&group, name), "5000");
+        }
     }
 
     #[test]

@@ -7,6 +7,14 @@ use super::limits::read_limit;
 use super::own::OwnError;
 use super::own_group::write;
 
+/// The file that says how much unspent quota may be saved up (Linux 5.14 and later).
+pub(super) const fn burst_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "cpu.cfs_burst_us",
+        Version::V2 => "cpu.max.burst",
+    }
+}
+
 /// What the kernel accepts (`min_cfs_quota_period`, `max_cfs_quota_period`): 1 ms to 1 s.
 pub const MIN_NS: u64 = 1_000_000;
 /// Longest period, in nanoseconds.

@@ -81,17 +81,23 @@ pub struct DemoArgs {
 
 /// `gohang bench`.
 ///
-/// The classic experiment on preemption signals and what it shows, on this machine. Needs
-/// what `trace` needs, and no Go; leaves nothing behind.
+/// The classic experiment on preemption signals, stalls that were reported elsewhere, and what
+/// gohang shows of them, on this machine. Needs
+/// what `trace` needs, and for most scenarios a Go tool chain; leaves nothing behind.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Parts to run, as `--list` names them; all of them without one.
+    /// Parts to run, or scenarios (B1 to B20), as `--list` names them; all parts without one.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Less of everything, in less than half a minute: to see that it works.
+    /// Less of everything, in less than two minutes: to see that it works.
     #[arg(long)]
     pub quick: bool,
-    /// Print the parts and how long they take, and run nothing.
+    /// Go command that builds the scenarios' programs, which may leave its results in Go's
+    /// build cache; else the newest of GOHANG_GO_ROOT, else that of PATH. Without one those
+    /// scenarios are skipped.
+    #[arg(long, value_name = "PATH")]
+    pub go: Option<PathBuf>,
+    /// Print the parts and scenarios and how long they take, and run nothing.
     #[arg(long)]
     pub list: bool,
     /// Form of the output.
@@ -99,7 +105,7 @@ pub struct BenchArgs {
     pub output: Document,
 }
 
-/// `gohang __experiment-part`: its shared memory is its standard input.
+/// `gohang __experiment-part`: the shared memory of those that have one is its standard input.
 #[derive(Debug, Args)]
 pub struct ExperimentPartArgs {
     /// What to be.
@@ -107,6 +113,9 @@ pub struct ExperimentPartArgs {
     pub role: ExperimentRole,
     /// The process id of the gohang that experiments: its end is this process's.
     pub parent: u32,
+    /// What a load does.
+    #[arg(default_value = "")]
+    pub what: String,
 }
 
 /// A process of an experiment.
@@ -116,6 +125,8 @@ pub enum ExperimentRole {
     Target,
     /// Signals from outside the group.
     Sender,
+    /// Works as it is told.
+    Load,
 }
 
 /// `gohang doctor`.

@@ -21,8 +21,9 @@ pub(super) fn run_part(options: &ExperimentPartArgs) -> Result<Exit, Failure> {
     let role = match options.role {
         ExperimentRole::Target => Role::Target,
         ExperimentRole::Sender => Role::Sender,
+        ExperimentRole::Load => Role::Load,
     };
-    experiment::run_part(role, options.parent).map_err(failure)?;
+    experiment::run_part(role, options.parent, &options.what).map_err(failure)?;
     Ok(Exit::Ok)
 }
 

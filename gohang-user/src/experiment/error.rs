@@ -60,6 +60,12 @@ pub enum ExperimentError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A program that is experimented with cannot be built, or does not do its part.
+    #[error("{what}")]
+    Workload {
+        /// What is wrong.
+        what: String,
+    },
     /// The report lacks a process that was followed.
     #[error("the signalled process is not in the report: please report this as a bug of gohang's")]
     NotReported,
@@ -86,6 +92,7 @@ impl ExperimentError {
             | Self::System { .. }
             | Self::Ended { .. }
             | Self::NotReady { .. }
+            | Self::Workload { .. }
             | Self::NotReported
             | Self::Interrupted => false,
         }

@@ -1,9 +1,12 @@
 //! Signals under a quota: a process with a busy thread runs in a group of gohang's, is
 //! signalled again and again from outside the group, from inside or both, and is traced
 //! through the kernel side that `trace` uses. `demo` and `bench` are made of it.
+//!
+//! And work that needs no signals: a [`Load`].
 
 mod children;
 mod error;
+mod load;
 mod os;
 mod out_of_band;
 mod part;
@@ -15,6 +18,8 @@ mod stage;
 use std::time::Duration;
 
 pub use error::ExperimentError;
+pub(crate) use load::{Done, Load, READY, Task};
+pub(crate) use os::EndSignals;
 pub(crate) use part::SEND_EVERY_NS;
 pub use part::{Role, run_part};
 pub use plan::{Method, Origin};

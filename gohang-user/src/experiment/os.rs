@@ -1,6 +1,7 @@
 //! The few system calls that an experiment needs.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,10 +26,85 @@ fn timespec(ns: u64) -> libc::timespec {
 
 /// CLOCK_MONOTONIC in nanoseconds, the clock of the kernel's events.
 pub(super) fn now_ns() -> io::Result<u64> {
+    read_clock(libc::CLOCK_MONOTONIC)
+}
+
+fn read_clock(clock: libc::clockid_t) -> io::Result<u64> {
     let mut now = timespec(0);
     // SAFETY: the pointer is to a live timespec that the call fills.
-    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) }.into())?;
+    check(unsafe { libc::clock_gettime(clock, &raw mut now) }.into())?;
     Ok(now.tv_sec as u64 * NSEC_PER_SEC + now.tv_nsec as u64)
+}
+
+/// CPU time of the calling thread in nanoseconds.
+pub(super) fn thread_cpu_ns() -> io::Result<u64> {
+    read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of this process in nanoseconds.
+pub(super) fn process_cpu_ns() -> io::Result<u64> {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Time that the calling thread waited for a CPU so far, in nanoseconds: the second number of
+/// its schedstat (Linux Documentation/scheduler/sched-stats.rst). 0 where the kernel does not
+/// count it.
+pub(super) fn thread_waited_ns() -> io::Result<u64> {
+    let text = match std::fs::read_to_string("/proc/thread-self/schedstat") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        text => text?,
+    };
+    let waited = text.split_ascii_whitespace().nth(1);
+    let waited = waited.and_then(|number| number.parse().ok());
+    waited.ok_or_else(|| io::Error::other("/proc/thread-self/schedstat has no second number"))
+}
+
+/// Keeps the calling thread to one of the CPUs that it may use: the first is number 0, and
+/// those that there are not are counted from there again.
+pub(super) fn run_on(number: u32) -> io::Result<()> {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: all zeros is a valid, empty set.
+    let (mut allowed, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is live and of that size.
+    check(unsafe { libc::sched_getaffinity(0, size, &raw mut allowed) }.into())?;
+    let cpus = (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the number is one of the set's.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) });
+    let cpus: Vec<usize> = cpus.collect();
+    let cpu = cpus.get(number as usize % cpus.len().max(1));
+    let cpu = cpu.ok_or_else(|| io::Error::other("no CPU may be used"))?;
+    // SAFETY: the number is one of the set's.
+    unsafe { libc::CPU_SET(*cpu, &mut one) };
+    // SAFETY: the set is live and of that size.
+    check(unsafe { libc::sched_setaffinity(0, size, &raw const one) }.into())
+}
+
+/// Starts a process that waits until nobody has `held` open any more, where `gate` is its
+/// other end, and then spins until it, or the calling one, is ended; for processes with a
+/// single thread.
+pub(super) fn fork_spinning(gate: RawFd, held: RawFd) -> io::Result<u32> {
+    let parent = std::process::id();
+    // SAFETY: there are no other threads, and the new process does nothing but what is below.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let mut byte = 0_u8;
+            // SAFETY: this process's own copy, which it does not use; one byte of a live
+            // variable is written.
+            let read = unsafe {
+                libc::close(held);
+                libc::read(gate, (&raw mut byte).cast(), 1)
+            };
+            if read != 0 || die_with_parent(parent).is_err() {
+                // SAFETY: ends the process at once.
+                unsafe { libc::_exit(1) };
+            }
+            loop {
+                std::hint::black_box(());
+            }
+        }
+        pid => Ok(pid as u32),
+    }
 }
 
 /// Sleeps until CLOCK_MONOTONIC reads `ns`.
@@ -145,14 +221,14 @@ pub(super) fn die_with_parent(parent: u32) -> io::Result<()> {
 }
 
 /// Holds back the signals that ask a program to end, as long as it lives.
-pub(super) struct EndSignals {
+pub(crate) struct EndSignals {
     set: libc::sigset_t,
     before: libc::sigset_t,
 }
 
 impl EndSignals {
     /// Holds back SIGINT, SIGTERM and SIGHUP in the calling thread.
-    pub(super) fn hold() -> io::Result<Self> {
+    pub(crate) fn hold() -> io::Result<Self> {
         // SAFETY: sigset_t is plain data, and filled below.
         let mut held: Self = unsafe { std::mem::zeroed() };
         // SAFETY: the sets are live; the calls only write them.
@@ -172,7 +248,7 @@ impl EndSignals {
     }
 
     /// Sleeps for `timeout`; true at once when one of them comes.
-    pub(super) fn came_within(&self, timeout: Duration) -> bool {
+    pub(crate) fn came_within(&self, timeout: Duration) -> bool {
         let timeout = timespec(timeout.as_nanos() as u64);
         // SAFETY: set and timeout are live; the signal's information is not asked for.
         unsafe {

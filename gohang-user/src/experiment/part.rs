@@ -24,6 +24,8 @@ pub enum Role {
     Target,
     /// Signals from outside the group.
     Sender,
+    /// Works as it is told.
+    Load,
 }
 
 impl Role {
@@ -32,23 +34,26 @@ impl Role {
         match self {
             Self::Target => "target",
             Self::Sender => "sender",
+            Self::Load => "load",
         }
     }
 }
 
-/// The life of a process of an experiment; it is ended from outside.
+/// The life of a process of an experiment; it is ended from outside, but for a load, which
+/// does `what` it is told.
 ///
 /// # Errors
 /// It was not started by an experiment, or cannot do its part.
-pub fn run_part(role: Role, parent: u32) -> Result<(), ExperimentError> {
+pub fn run_part(role: Role, parent: u32, what: &str) -> Result<(), ExperimentError> {
     let failed = |action| move |source| ExperimentError::System { action, source };
     os::die_with_parent(parent).map_err(failed("tie the process to the gohang that started it"))?;
     // Neither part needs any.
     crate::privilege::keep_only(&[])?;
-    let shared = Mapping::of(&io::stdin()).map_err(failed("map the memory shared with gohang"))?;
+    let shared = || Mapping::of(&io::stdin()).map_err(failed("map the memory shared with gohang"));
     match role {
-        Role::Target => target(shared).map_err(failed("be the signalled process")),
-        Role::Sender => sender(&shared).map_err(failed("send signals from outside the group")),
+        Role::Target => target(shared()?).map_err(failed("be the signalled process")),
+        Role::Sender => sender(&shared()?).map_err(failed("send signals from outside the group")),
+        Role::Load => super::load::live(what).map_err(failed("work as it was told")),
     }
 }
 

@@ -55,7 +55,7 @@ impl<'a> Copy<'a> {
     }
 
     fn start(&self) -> Result<Gohang> {
-        let args = ["bench", "--quick", "-o", "json"].map(str::to_owned);
+        let args = ["bench", "delivery", "--quick", "-o", "json"].map(str::to_owned);
         Gohang::spawn(&self.program, &args)
     }
 

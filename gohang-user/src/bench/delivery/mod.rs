@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use report::{Cell, Claim, Delivery, Restarted, Statistic, Verdict, Way};
 pub(super) use text::text;
 
-use super::{Extent, Measured, Part};
+use super::{Choice, Extent, Measured, Part};
 use crate::experiment::{
     ExperimentError, Finished, Method, Origin, Plan, Progress, Quota, RESTARTED_METHOD,
     SEND_EVERY_NS, Stage,
@@ -75,11 +75,13 @@ fn settings(extent: Extent) -> Vec<Setting> {
     all
 }
 
-fn estimate(extent: Extent) -> Duration {
+fn estimate(choice: &Choice) -> Duration {
+    let extent = choice.extent;
     AROUND + (extent.run() + BETWEEN) * settings(extent).len() as u32
 }
 
-fn run(extent: Extent, progress: &mut dyn Progress) -> Result<Measured, ExperimentError> {
+fn run(choice: &Choice, progress: &mut dyn Progress) -> Result<Measured, ExperimentError> {
+    let extent = choice.extent;
     let settings = settings(extent);
     let mut stage = Stage::set(LABEL)?;
     let mut runs = Vec::new();
@@ -114,7 +116,7 @@ fn run(extent: Extent, progress: &mut dyn Progress) -> Result<Measured, Experime
         cgroup,
         ..
     } = finished;
-    Ok(Measured::Delivery(Delivery {
+    Ok(Measured::Delivery(Box::new(Delivery {
         send_every_ns: SEND_EVERY_NS,
         run_ns: extent.run().as_nanos() as u64,
         precision,
@@ -127,7 +129,7 @@ fn run(extent: Extent, progress: &mut dyn Progress) -> Result<Measured, Experime
         restarted_clock_method: RESTARTED_METHOD.to_owned(),
         loss: report.loss,
         impossible: report.impossible,
-    }))
+    })))
 }
 
 #[cfg(test)]

@@ -1,0 +1,113 @@
+//! B7: a goroutine that does not stop is signalled again and again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::b06_clear::clear_program;
+use super::check::Check;
+use super::outcome::Outcome;
+use super::report::Unit;
+use super::scenario::{Need, Scenario};
+use super::stand::Stand;
+use crate::bench::Extent;
+use crate::event::{Asker, Stop};
+use crate::experiment::ExperimentError;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "B7",
+    title: "A spinning goroutine is signalled again and again",
+    source: "#37741",
+    reported: "an init that spins is signalled again and again: up to 20 s more a push",
+    scale: "a stop of the world waits for a goroutine that clears memory, for some 100 ms rather \
+            than for the seconds of an init: the rate is the runtime's, one signal in 100 us \
+            (stopTheWorldWithSema, runtime/proc.go)",
+    needs: &[Need::Go, Need::Cpus(2)],
+    estimate: |extent| length(extent) + Duration::from_secs(2),
+    run,
+};
+
+/// Times 64 MiB in a row, for a stop that waits well beyond what the rule allows.
+const CLEARS: u64 = 32;
+
+const fn length(extent: Extent) -> Duration {
+    match extent {
+        Extent::Full => Duration::from_secs(6),
+        Extent::Quick => Duration::from_millis(1500),
+    }
+}
+
+fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
+    let mut outcome = Outcome::default();
+    let setting = "stops beside clears";
+    let (job, traced) = clear_program(stand, length(stand.extent), CLEARS, true)?;
+    outcome.heard(setting, &traced);
+    let process = traced.process(job.pid())?;
+    let chain = process.chain.clone().unwrap_or_default();
+
+    // By thread and slice: how often it was asked within it.
+    let mut slices: BTreeMap<(u32, u64), u64> = BTreeMap::new();
+    for request in &traced.requests {
+        *slices.entry((request.tid, request.first_ns)).or_default() +=
+            1 + u64::from(request.repeats);
+    }
+    let most = slices.values().max().map(|most| *most as f64);
+    outcome.row(
+        setting,
+        "requests to yield within a slice, most",
+        None,
+        most,
+        Unit::Count,
+    );
+    let what = "requests to yield within a slice, most";
+    outcome.check(Check::at_least(what, most, 50.0, Unit::Count));
+
+    let stopping: u64 = traced.stops.iter().filter_map(Stop::stopping_ns).sum();
+    let asked = |asker: Asker| {
+        let own = traced.requests.iter().filter(|own| own.asker == asker);
+        own.map(|own| 1 + u64::from(own.repeats)).sum::<u64>() as f64
+    };
+    let rate = asked(Asker::StopTheWorld) * 1e9 / stopping as f64;
+    let rate = Some(rate).filter(|rate| rate.is_finite());
+    let figure = "requests while a stop waits";
+    outcome.row(setting, figure, Some(10_000.0), rate, Unit::PerSecond);
+    let what = "requests while a stop waits, against one in 100 us";
+    outcome.check(Check::at_least(what, rate, 1000.0, Unit::PerSecond));
+    outcome.check(Check::at_most(what, rate, 12_000.0, Unit::PerSecond));
+
+    // Two hooks that know nothing of each other: the kernel's and the runtime's.
+    let outcomes: u64 = process.outcomes.values().sum();
+    let sent = chain.counts.get("signal_m").copied().unwrap_or_default();
+    let seen = outcomes + process.coalesced;
+    outcome.row(
+        setting,
+        "signals sent, by signal_generate",
+        None,
+        Some(seen as f64),
+        Unit::Count,
+    );
+    outcome.row(
+        setting,
+        "signals sent, by signalM",
+        None,
+        Some(sent as f64),
+        Unit::Count,
+    );
+    if traced.report.loss.lost() == 0 {
+        let what = "signals sent, by signal_generate, against signalM";
+        outcome.check(Check::equals(what, seen, sent));
+    }
+    let longest = traced.stops.iter().filter_map(Stop::stopping_ns).max();
+    let longest = longest.map(|ns| ns as f64);
+    outcome.row(setting, "longest time to stop", None, longest, Unit::Ns);
+    outcome.check(Check::raised(setting, &traced, "stop-the-world-held"));
+    let running = traced.of_rule("stop-the-world-held");
+    let throttled = running.filter(|alert| alert.evidence["cause"] == "throttled");
+    let what = "alerts stop-the-world-held with the cause throttled";
+    outcome.check(Check::at_most(
+        what,
+        throttled.count() as f64,
+        0.0,
+        Unit::Count,
+    ));
+    Ok(outcome)
+}
