@@ -1,6 +1,6 @@
 //! The matrix: boots real kernels in an emulator and runs the privileged suite there.
 
-mod apt;
+pub mod apt;
 mod cpio;
 mod docs;
 mod expected;
@@ -11,7 +11,7 @@ pub mod machine;
 pub mod matrix;
 mod selection;
 pub mod setup;
-mod sources;
+pub mod sources;
 mod systemd;
 mod tools;
 mod workloads;
