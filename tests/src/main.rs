@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod bpftrace;
 mod btf;
 mod btf_kinds;
 mod command;
@@ -60,6 +61,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
   --workloads DIR    where Go workloads are built, and taken from when there is no --go-root
                      (default: a folder `workloads` in the go root)
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
+  --bpftrace PATH    a bpftrace to compare counts with
   --soak SECONDS     length of the soak test (default 15)
   --injections N     episodes of each cause that the cause test makes (default 200)
   --full             the whole diagnosis matrix: every Go version and form, long healthy runs;
@@ -119,6 +121,7 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         match arg.as_str() {
             "--gohang" => settings.gohang = Some(path(value()?)?),
             "--mutant" => settings.mutant = Some(path(value()?)?),
+            "--bpftrace" => settings.bpftrace = Some(path(value()?)?),
             "--go-root" => settings.go_root = Some(path(value()?)?),
             "--workloads" => settings.workloads = Some(path(value()?)?),
             "--soak" => settings.soak_secs = value()?.parse().context("--soak wants seconds")?,
@@ -142,7 +145,8 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    for path in [&settings.gohang, &settings.mutant].into_iter().flatten() {
+    let given = [&settings.gohang, &settings.mutant, &settings.bpftrace];
+    for path in given.into_iter().flatten() {
         if !actor::is_program(path) {
             bail!("{} is not a file", path.display());
         }

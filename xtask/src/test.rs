@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build_ebpf;
 use crate::go;
+use crate::peers::Peer;
 use crate::process::{clean_run_env, describe, output, run};
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
@@ -109,6 +110,13 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
                 }
                 // The suite skips what needs it, and `--ci` does not let that pass.
                 Err(err) => eprintln!("no gohang that drops a transition: {err:#}"),
+            }
+            match Peer::Bpftrace.provide(&workspace.target_dir) {
+                Ok(bpftrace) => {
+                    suite.arg("--bpftrace").arg(bpftrace);
+                }
+                // As above.
+                Err(err) => eprintln!("{err:#}"),
             }
             suite.args(full.then_some("--full")).args(filter);
             let (status, text) = run_tests(&mut suite)?;
