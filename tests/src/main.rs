@@ -6,6 +6,7 @@
 
 mod actor;
 mod bpf;
+mod bpftrace;
 mod btf;
 mod btf_kinds;
 mod command;
@@ -20,8 +21,10 @@ mod estimate;
 mod go;
 mod go_build;
 mod group;
+mod growth;
 mod injector;
 mod jobshell;
+mod kept;
 mod label;
 mod options;
 mod page;
@@ -52,6 +55,9 @@ const HELP: &str = "\
 usage: gohang-tests [options] [FILTER...]
        gohang-tests record SECONDS [PID...]
        gohang-tests build-workloads GO_ROOT
+       gohang-tests agreement FOLDER GOHANG GO_ROOT [quick]
+       gohang-tests verify FOLDER
+       gohang-tests growth FILE GOHANG [quick]
 
 Runs the tests whose names contain a FILTER (all of them without one), as root.
 
@@ -62,6 +68,7 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
                      (default: a folder `workloads` in the go root)
   --runc PATH        the runtime of a container that is looked at (default: that on PATH)
   --mutant PATH      a gohang that drops one transition: its sums must be found wrong
+  --bpftrace PATH    a bpftrace to compare counts with
   --soak SECONDS     length of the soak test (default 15)
   --injections N     episodes of each cause that the cause test makes (default 200)
   --full             the whole diagnosis matrix: every Go version and form, long healthy runs;
@@ -71,6 +78,10 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
 `build-workloads` builds the Go workloads into GO_ROOT/workloads, for machines without Go.
 `record` prints the episodes that the reference sees, one JSON object a line, at the end of
 its time or at Ctrl-C.
+`agreement` records gohang and the reference in the same runs, over a million episodes, and puts
+both recordings and how far they agree into FOLDER; `verify` computes that again from there.
+`growth` measures what gohang takes for few and for many processes, threads, groups, timers and
+signals, and puts that into FILE.
 ";
 
 fn main() -> ExitCode {
@@ -99,6 +110,20 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,
         Some((mode, rest)) if mode == "record" => record(rest)?,
+        Some((mode, rest)) if mode == "agreement" => {
+            take_signals()?;
+            kept::make(rest)?;
+        }
+        Some((mode, rest)) if mode == "growth" => {
+            take_signals()?;
+            growth::make(rest)?;
+        }
+        Some((mode, rest)) if mode == "verify" => {
+            let [folder] = rest else {
+                bail!("verify wants one folder");
+            };
+            kept::verify(std::path::Path::new(folder))?;
+        }
         Some((mode, rest)) if mode == "build-workloads" => build_workloads(rest)?,
         _ => return suite(args),
     }
@@ -121,6 +146,7 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         match arg.as_str() {
             "--gohang" => settings.gohang = Some(path(value()?)?),
             "--mutant" => settings.mutant = Some(path(value()?)?),
+            "--bpftrace" => settings.bpftrace = Some(path(value()?)?),
             "--go-root" => settings.go_root = Some(path(value()?)?),
             "--runc" => settings.runc = Some(path(value()?)?),
             "--workloads" => settings.workloads = Some(path(value()?)?),
@@ -145,10 +171,13 @@ fn suite(args: &[String]) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    for path in [&settings.gohang, &settings.mutant, &settings.runc]
-        .into_iter()
-        .flatten()
-    {
+    let given = [
+        &settings.gohang,
+        &settings.mutant,
+        &settings.runc,
+        &settings.bpftrace,
+    ];
+    for path in given.into_iter().flatten() {
         if !actor::is_program(path) {
             bail!("{} is not a file", path.display());
         }

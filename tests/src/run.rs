@@ -17,6 +17,8 @@ pub struct Settings {
     pub gohang: Option<PathBuf>,
     /// A build of it that drops one transition.
     pub mutant: Option<PathBuf>,
+    /// A bpftrace, whose counts are compared with.
+    pub bpftrace: Option<PathBuf>,
     /// Go tool chains, one a folder named by its version.
     pub go_root: Option<PathBuf>,
     /// Where built Go workloads are and are put.

@@ -5,6 +5,7 @@ mod build_ebpf;
 mod fuzz;
 mod go;
 mod manifest;
+mod peers;
 mod process;
 mod skips;
 #[path = "../../gohang-user/build/source_hash.rs"]

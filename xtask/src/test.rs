@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build_ebpf;
 use crate::go;
+use crate::peers::Peer;
 use crate::process::{clean_run_env, describe, output, run};
 use crate::skips::{self, Skip};
 use crate::tally::{self, Tally};
@@ -115,6 +116,13 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
                     suite.arg("--runc").arg(runc);
                 }
                 Err(err) => eprintln!("no runc: {err:#}"),
+            }
+            match Peer::Bpftrace.provide(&workspace.target_dir) {
+                Ok(bpftrace) => {
+                    suite.arg("--bpftrace").arg(bpftrace);
+                }
+                // As above.
+                Err(err) => eprintln!("{err:#}"),
             }
             suite.args(full.then_some("--full")).args(filter);
             let (status, text) = run_tests(&mut suite)?;

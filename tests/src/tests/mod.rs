@@ -1,6 +1,7 @@
 //! The tests, a file a subject, in the order in which they run: simple things first.
 
 mod agreement;
+mod agreement_bpftrace;
 mod agreement_fates;
 mod agreement_go;
 mod alerts;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Test> {
         agreement::tests(),
         agreement_fates::tests(),
         agreement_go::tests(),
+        agreement_bpftrace::tests(),
         counts::tests(),
         agreement::total(),
         names::tests(),

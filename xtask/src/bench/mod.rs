@@ -6,6 +6,7 @@ mod btf;
 mod chain_cost;
 mod crowd;
 mod pairs;
+mod peers;
 mod ping_pong;
 mod product;
 mod report;
@@ -13,8 +14,10 @@ mod results;
 mod run_cost;
 mod section;
 mod set;
+mod signals;
 mod spread;
 mod switches;
+mod worker;
 
 use std::fs;
 use std::path::PathBuf;
@@ -71,6 +74,9 @@ pub enum Bench {
     ChainCost(chain_cost::Options),
     /// Measure what `gohang run` costs a command and write that into docs/cost.md; needs root.
     RunCost(run_cost::Options),
+    /// Measure what gohang, bpftrace, perf and runqlat cost beside each other and write
+    /// docs/cost-peers.md; needs root.
+    Peers(peers::Options),
     /// Run `gohang bench` and write docs/results.md from it; needs root.
     Results(results::Options),
     /// Two threads that switch; part of `cost`.
@@ -79,7 +85,13 @@ pub enum Bench {
         /// Their CPU.
         cpu: usize,
     },
-    /// A process that signals itself; part of `cost`.
+    /// A thread that signals itself without a pause; part of `peers`.
+    #[command(hide = true)]
+    Signals {
+        /// Its CPU.
+        cpu: usize,
+    },
+    /// A process that signals itself now and then; part of `cost`.
     #[command(hide = true)]
     Sleeper,
 }
@@ -117,7 +129,9 @@ pub fn bench(what: Bench) -> Result<()> {
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
         Bench::RunCost(options) => run_cost::run_cost(&options),
         Bench::Results(options) => results::results(&options),
+        Bench::Peers(options) => peers::peers(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),
+        Bench::Signals { cpu } => signals::obey(cpu),
         Bench::Sleeper => crowd::sleep(),
     }
 }

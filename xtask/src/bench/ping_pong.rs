@@ -1,70 +1,12 @@
 //! Two threads on one CPU that wake each other through pipes: nothing but
 //! context switches.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::{io, mem, thread};
 
 use anyhow::{Context as _, Result, bail};
 
-/// The ping-pong as a process of its own, so that it can be traced.
-#[derive(Debug)]
-pub struct PingPong {
-    child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl PingPong {
-    /// Starts it on a CPU; it waits for orders.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn start(cpu: usize) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["bench", "ping-pong", &cpu.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("could not start the ping-pong")?;
-        let orders = child.stdin.take().context("it has no stdin")?;
-        let answers = BufReader::new(child.stdout.take().context("it has no stdout")?);
-        Ok(Self {
-            child,
-            orders,
-            answers,
-        })
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// CPU time a switch, ns, over `switches` switches.
-    ///
-    /// # Errors
-    /// It ended, or did not switch as often as asked.
-    pub fn run(&mut self, switches: u64) -> Result<f64> {
-        writeln!(self.orders, "{switches}")?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        line.trim()
-            .parse()
-            .with_context(|| format!("the ping-pong said {line:?}"))
-    }
-}
-
-impl Drop for PingPong {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// The other side: obeys until its stdin is closed.
+/// Obeys until its stdin is closed.
 ///
 /// # Errors
 /// A system call fails, or the threads do not take turns.
@@ -80,7 +22,7 @@ pub fn obey(cpu: usize) -> Result<()> {
             }
             Ok::<_, io::Error>(())
         });
-        for line in io::stdin().lock().lines() {
+        for line in io::stdin().lines() {
             let switches: u64 = line?.trim().parse()?;
             println!("{}", ping(&there.1, &here.0, switches)?);
         }
@@ -147,12 +89,19 @@ pub fn pin(cpu: usize) -> io::Result<()> {
 }
 
 /// Takes the CPU before what else runs on this machine.
-fn prefer() -> io::Result<()> {
+///
+/// # Errors
+/// It may not.
+pub fn prefer() -> io::Result<()> {
     // SAFETY: a system call without pointers.
     check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) } as isize).map(drop)
 }
 
-fn cpu_time_ns() -> io::Result<u64> {
+/// CPU time of this process so far.
+///
+/// # Errors
+/// The clock cannot be read.
+pub fn cpu_time_ns() -> io::Result<u64> {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

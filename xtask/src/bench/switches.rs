@@ -8,14 +8,13 @@ use anyhow::Result;
 
 use super::bpf::{self, Info};
 use super::crowd::Crowd;
-use super::ping_pong::PingPong;
 use super::product::Product;
 use super::set::Set;
 use super::spread::Spread;
+use super::worker::Worker;
 use super::{Fact, btf};
 
-/// Switches a batch, and batches a figure. The cheapest batch counts: what else
-/// the machine does only adds, through caches and a shared core.
+/// Switches a batch, and batches a figure.
 const SWITCHES: u64 = 10_000;
 const BATCHES: usize = 20;
 
@@ -57,7 +56,7 @@ const SETTINGS: [&str; 6] = [
 /// Something cannot be started, loaded or attached.
 pub fn measure(product: &Product, cpu: usize, rounds: usize) -> Result<Switches> {
     let hooks = btf::tracepoints()?;
-    let mut ping_pong = PingPong::start(cpu)?;
+    let mut ping_pong = Worker::start("ping-pong", cpu)?;
     let foreign = Crowd::start(1)?;
     let other = foreign.pids().next().unwrap_or_default();
     let trace = |pid: u32| {
@@ -132,17 +131,13 @@ pub fn measure(product: &Product, cpu: usize, rounds: usize) -> Result<Switches>
     })
 }
 
-fn figure(ping_pong: &mut PingPong) -> Result<f64> {
-    let mut least = f64::INFINITY;
-    for _ in 0..BATCHES {
-        least = least.min(ping_pong.run(SWITCHES)?);
-    }
-    Ok(least)
+fn figure(ping_pong: &mut Worker) -> Result<f64> {
+    ping_pong.cheapest(BATCHES, SWITCHES)
 }
 
 /// ns a run, by hook, while the ping-pong switches; hooks that it reached often
 /// enough to tell.
-fn runs(set: &Set, ping_pong: &mut PingPong) -> Result<BTreeMap<String, f64>> {
+fn runs(set: &Set, ping_pong: &mut Worker) -> Result<BTreeMap<String, f64>> {
     let links = set.attach(None)?;
     let before = set.spent()?;
     for _ in 0..BATCHES {

@@ -1,6 +1,6 @@
 //! The matrix: boots real kernels in an emulator and runs the privileged suite there.
 
-mod apt;
+pub mod apt;
 mod cpio;
 mod docs;
 mod expected;
@@ -12,7 +12,7 @@ pub mod matrix;
 mod runc;
 mod selection;
 pub mod setup;
-mod sources;
+pub mod sources;
 mod systemd;
 mod tools;
 mod workloads;

@@ -2,7 +2,7 @@
 //! nothing attached, in alternating pairs.
 
 mod page;
-mod work;
+pub mod work;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use self::work::{WORKS, Work};
 const TITLE: &str = "Go programs";
 
 /// The Go version of the programs.
-const GO: &str = "1.27.3";
+pub const GO: &str = "1.27.3";
 
 /// What to measure, and with what.
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,10 @@ pub fn chain_cost(options: &Options) -> Result<()> {
 }
 
 /// Builds `tests/workloads/service`.
-fn build_service(workspace: &Workspace, go_root: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// Go does not build it.
+pub fn build_service(workspace: &Workspace, go_root: &Path) -> Result<PathBuf> {
     let folder = workspace.target_dir.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
     let program = folder.join(format!("service-{GO}"));

@@ -1,9 +1,9 @@
 //! The works of `tests/workloads/service`, alone or traced.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -111,8 +111,24 @@ impl Work {
     /// # Errors
     /// It or gohang cannot be started, or it says something else than figures.
     pub fn run(&self, program: &Path, tracer: Option<(&Product, &[&str])>) -> Result<Figures> {
+        let started = self.start(program, &[])?;
+        let pid = started.pid().to_string();
+        let tracing = tracer
+            .map(|(product, more)| product.trace(&[&["--pid", &pid], more].concat()))
+            .transpose()?;
+        let figures = started.finish();
+        drop(tracing);
+        figures
+    }
+
+    /// Starts it, with further arguments, up to where its work begins.
+    ///
+    /// # Errors
+    /// It cannot be started or is not ready.
+    pub fn start(&self, program: &Path, more: &[&str]) -> Result<Started> {
         let child = Command::new(program)
             .args(self.arguments)
+            .args(more)
             .arg("wait=1")
             .env_remove("GODEBUG")
             .env_remove("GOMAXPROCS")
@@ -127,14 +143,35 @@ impl Work {
         if ready != "ready" {
             bail!("it says {ready:?}");
         }
-        let pid = running.0.id().to_string();
-        let tracing = tracer
-            .map(|(product, more)| product.trace(&[&["--pid", &pid], more].concat()))
-            .transpose()?;
-        let mut stdin = running.0.stdin.take().context("it has no stdin")?;
+        Ok(Started {
+            running,
+            lines,
+            read: self.read,
+        })
+    }
+}
+
+/// A program whose work can begin.
+pub struct Started {
+    running: Running,
+    lines: Lines<BufReader<ChildStdout>>,
+    read: fn(&Said) -> Result<Figures>,
+}
+
+impl Started {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running.0.id()
+    }
+
+    /// Lets it work, and takes its figures.
+    ///
+    /// # Errors
+    /// It says something else than figures.
+    pub fn finish(mut self) -> Result<Figures> {
+        let mut stdin = self.running.0.stdin.take().context("it has no stdin")?;
         stdin.write_all(b"g")?;
-        let line = lines.next().context("it ended without figures")??;
-        drop(tracing);
+        let line = self.lines.next().context("it ended without figures")??;
         (self.read)(&parse(&line))
     }
 }

@@ -1,0 +1,210 @@
+//! gohang, bpftrace, perf and runqlat beside each other: what each costs a switch, an episode
+//! and a Go service, and what it takes itself, in alternating rounds of one run.
+
+mod counts;
+mod figures;
+mod page;
+mod setting;
+mod tool;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::chain_cost::{GO, build_service, work::WORKS};
+use super::crowd::Crowd;
+use super::product::Product;
+use super::set::Set;
+use super::worker::Worker;
+use super::{btf, build};
+use crate::go;
+use crate::process::{kernel_release, output};
+use crate::toolchain::is_root;
+use crate::workspace::Workspace;
+
+use self::counts::Counts;
+use self::figures::{Document, Run, Runs};
+use self::setting::{Setting, Stage};
+
+/// Where the page and its figures go, relative to the workspace.
+const PAGE: &str = "docs/cost-peers.md";
+const FIGURES: &str = "docs/cost-peers.json";
+
+/// Rounds of the quick form.
+const QUICK: u16 = 3;
+
+/// Switches a batch, and batches a figure.
+const SWITCHES: u64 = 10_000;
+const SWITCH_BATCHES: usize = 6;
+/// The same of signals.
+const SIGNALS: u64 = 2_000;
+const SIGNAL_BATCHES: u64 = 20;
+/// Between two batches of signals: who reads of them in user space shall keep up.
+const DRAIN: Duration = Duration::from_millis(10);
+
+/// What to measure, and with what.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Alternating rounds.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=1000))]
+    rounds: u16,
+    /// Three rounds, and write no file.
+    #[arg(long, conflicts_with = "rounds")]
+    quick: bool,
+    /// Measure this gohang instead of a release build, and write no file.
+    #[arg(long, value_name = "PATH")]
+    gohang: Option<PathBuf>,
+    /// A folder of Go tool chains instead of the one in the target folder.
+    #[arg(long, value_name = "DIR")]
+    go_root: Option<PathBuf>,
+    /// The CPU of switches and signals.
+    #[arg(long, default_value_t = 1)]
+    cpu: usize,
+    /// Write the page from the figures that are there, and measure nothing.
+    #[arg(long, conflicts_with_all = ["rounds", "quick", "gohang", "go_root", "cpu"])]
+    render: bool,
+}
+
+/// Measures, prints, and writes the page.
+///
+/// # Errors
+/// Not root, or something cannot be started, attached or written.
+pub fn peers(options: &Options) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let (page, figures) = (workspace.root.join(PAGE), workspace.root.join(FIGURES));
+    if options.render {
+        let text = fs::read_to_string(&figures)
+            .with_context(|| format!("could not read {}", figures.display()))?;
+        let document: Document =
+            serde_json::from_str(&text).with_context(|| figures.display().to_string())?;
+        return write(&page, &page::page(&document)?);
+    }
+    if !is_root()? {
+        bail!("measuring attaches kernel programs: run it as root");
+    }
+    let document = measure(&workspace, options)?;
+    print!("{}", page::page(&document)?);
+    if options.gohang.is_none() && !options.quick {
+        let text = serde_json::to_string_pretty(&document).context("the figures")?;
+        write(&figures, &(text + "\n"))?;
+        write(&page, &page::page(&document)?)?;
+        eprintln!("written to {PAGE}");
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
+}
+
+fn measure(workspace: &Workspace, options: &Options) -> Result<Document> {
+    let go_root = match &options.go_root {
+        Some(root) => root.clone(),
+        None => go::provide(&workspace.target_dir)?,
+    };
+    let service = build_service(workspace, &go_root)?;
+    let product = Product {
+        gohang: match &options.gohang {
+            Some(path) => path.clone(),
+            None => build(workspace)?,
+        },
+        object: None,
+    };
+    let (stage, missing) = {
+        let hooks = btf::tracepoints()?;
+        let crowd = Crowd::start(1)?;
+        let pid = crowd.pids().next().unwrap_or_default().to_string();
+        let set = Set::of_gohang(product.trace(&["--non-go", "--pid", &pid])?, &hooks)?;
+        let empty = Set::empty_like(&set, &hooks)?;
+        Stage::set(product, empty, &workspace.target_dir)?
+    };
+    let rounds = if options.quick { QUICK } else { options.rounds };
+    let works = Works {
+        traced: Worker::start("ping-pong", options.cpu)?,
+        untraced: Worker::start("ping-pong", options.cpu)?,
+        signalled: Worker::start("signals", options.cpu)?,
+        service: &service,
+    };
+    Ok(Document {
+        date: output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
+        kernel: kernel_release()?,
+        cpus: thread::available_parallelism()?.get(),
+        go: GO.to_owned(),
+        versions: stage.versions()?,
+        missing,
+        made: Counts {
+            sends: SIGNALS * SIGNAL_BATCHES,
+            deliveries: SIGNALS * SIGNAL_BATCHES,
+            pairs: SIGNALS * SIGNAL_BATCHES,
+        },
+        settings: alternate(&stage, works, rounds.into())?,
+    })
+}
+
+/// What is measured.
+struct Works<'a> {
+    traced: Worker,
+    untraced: Worker,
+    signalled: Worker,
+    service: &'a Path,
+}
+
+/// All settings in each round, each round in another order.
+fn alternate(stage: &Stage, mut works: Works<'_>, rounds: usize) -> Result<Vec<Runs>> {
+    let settings = stage.settings();
+    let mut all: Vec<Runs> = settings.iter().map(|setting| Runs::of(*setting)).collect();
+    for round in 0..=rounds {
+        if round > 0 {
+            eprintln!("round {round} of {rounds}");
+        }
+        for step in 0..settings.len() {
+            // Neither does a setting always follow the same one.
+            let turn = (step + round) % settings.len();
+            let at = if round % 2 == 0 {
+                turn
+            } else {
+                settings.len() - 1 - turn
+            };
+            let run = works.run(stage, settings[at])?;
+            // The first round warms up.
+            if round > 0 {
+                all[at].runs.push(run);
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl Works<'_> {
+    fn run(&mut self, stage: &Stage, setting: Setting) -> Result<Run> {
+        let service = WORKS[0].start(self.service, &["seconds=1"])?;
+        let signalled = self.signalled.pid();
+        let pids = [self.traced.pid(), signalled, service.pid()];
+        let attached = stage.attach(setting, pids)?;
+        let mut episode_ns = f64::INFINITY;
+        for _ in 0..SIGNAL_BATCHES {
+            episode_ns = episode_ns.min(self.signalled.run(SIGNALS)?);
+            thread::sleep(DRAIN);
+        }
+        let traced_ns = self.traced.cheapest(SWITCH_BATCHES, SWITCHES)?;
+        let untraced_ns = self.untraced.cheapest(SWITCH_BATCHES, SWITCHES)?;
+        let figures = service.finish()?;
+        let [requests, _, p99_us] = figures[..] else {
+            bail!("the service has other figures");
+        };
+        let (takes, told) = stage.detach(setting, attached, signalled)?;
+        Ok(Run {
+            untraced_ns,
+            traced_ns,
+            episode_ns,
+            requests,
+            p99_us,
+            takes,
+            told,
+        })
+    }
+}
