@@ -22,6 +22,7 @@ mod go_build;
 mod group;
 mod injector;
 mod jobshell;
+mod kept;
 mod label;
 mod options;
 mod page;
@@ -51,6 +52,8 @@ const HELP: &str = "\
 usage: gohang-tests [options] [FILTER...]
        gohang-tests record SECONDS [PID...]
        gohang-tests build-workloads GO_ROOT
+       gohang-tests agreement FOLDER GOHANG GO_ROOT [quick]
+       gohang-tests verify FOLDER
 
 Runs the tests whose names contain a FILTER (all of them without one), as root.
 
@@ -69,6 +72,8 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
 `build-workloads` builds the Go workloads into GO_ROOT/workloads, for machines without Go.
 `record` prints the episodes that the reference sees, one JSON object a line, at the end of
 its time or at Ctrl-C.
+`agreement` records gohang and the reference in the same runs, over a million episodes, and puts
+both recordings and how far they agree into FOLDER; `verify` computes that again from there.
 ";
 
 fn main() -> ExitCode {
@@ -97,6 +102,16 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         Some((mode, rest)) if mode == "__injector" => injector::run(rest)?,
         Some((mode, rest)) if mode == "__tracer" => sender::run_tracer(rest)?,
         Some((mode, rest)) if mode == "record" => record(rest)?,
+        Some((mode, rest)) if mode == "agreement" => {
+            take_signals()?;
+            kept::make(rest)?;
+        }
+        Some((mode, rest)) if mode == "verify" => {
+            let [folder] = rest else {
+                bail!("verify wants one folder");
+            };
+            kept::verify(std::path::Path::new(folder))?;
+        }
         Some((mode, rest)) if mode == "build-workloads" => build_workloads(rest)?,
         _ => return suite(args),
     }
