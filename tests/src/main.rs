@@ -20,6 +20,7 @@ mod estimate;
 mod go;
 mod go_build;
 mod group;
+mod growth;
 mod injector;
 mod jobshell;
 mod kept;
@@ -54,6 +55,7 @@ usage: gohang-tests [options] [FILTER...]
        gohang-tests build-workloads GO_ROOT
        gohang-tests agreement FOLDER GOHANG GO_ROOT [quick]
        gohang-tests verify FOLDER
+       gohang-tests growth FILE GOHANG [quick]
 
 Runs the tests whose names contain a FILTER (all of them without one), as root.
 
@@ -74,6 +76,8 @@ Runs the tests whose names contain a FILTER (all of them without one), as root.
 its time or at Ctrl-C.
 `agreement` records gohang and the reference in the same runs, over a million episodes, and puts
 both recordings and how far they agree into FOLDER; `verify` computes that again from there.
+`growth` measures what gohang takes for few and for many processes, threads, groups, timers and
+signals, and puts that into FILE.
 ";
 
 fn main() -> ExitCode {
@@ -105,6 +109,10 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         Some((mode, rest)) if mode == "agreement" => {
             take_signals()?;
             kept::make(rest)?;
+        }
+        Some((mode, rest)) if mode == "growth" => {
+            take_signals()?;
+            growth::make(rest)?;
         }
         Some((mode, rest)) if mode == "verify" => {
             let [folder] = rest else {

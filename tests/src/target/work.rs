@@ -145,6 +145,28 @@ pub fn sleep(o: &Options) -> Result<()> {
     })
 }
 
+/// `beat`: workers that signal themselves (not with `send=0`) every `every_us` by their timers,
+/// the first after a part of that, each after another one.
+pub fn beat(o: &Options) -> Result<()> {
+    let pid = i32::try_from(std::process::id())?;
+    let every_ns = o.need::<u64>("every_us")? * 1_000;
+    let threads: u64 = o.get("threads", 1)?;
+    let sends = o.get("send", 1)? != 0;
+    course(o, move |i, stop| {
+        // Else a timer is up to 50 us late, and some fall together.
+        sys::no_timer_slack();
+        let tid = sys::gettid();
+        let mut next = sys::mono_ns() + every_ns * (i as u64 + 1) / threads;
+        while !stop.load(Ordering::Relaxed) {
+            sys::sleep_until_ns(next);
+            if sends {
+                sys::tgkill(pid, tid, sys::SIGURG).expect("a thread can signal itself");
+            }
+            next = (next + every_ns).max(sys::mono_ns());
+        }
+    })
+}
+
 /// `raise`: workers that signal themselves, again as soon as their handler has run.
 pub fn raise(o: &Options) -> Result<()> {
     let pid = i32::try_from(std::process::id())?;
