@@ -1,10 +1,12 @@
 //! What gohang costs and what it measures: printed, and written to `docs/cost.md` and
 //! `docs/results.md`.
 
+mod agreement;
 mod bpf;
 mod btf;
 mod chain_cost;
 mod crowd;
+mod growth;
 mod pairs;
 mod ping_pong;
 mod product;
@@ -71,6 +73,14 @@ pub enum Bench {
     ChainCost(chain_cost::Options),
     /// Measure what `gohang run` costs a command and write that into docs/cost.md; needs root.
     RunCost(run_cost::Options),
+    /// Record gohang and the independent reference in the same runs, and write docs/agreement and
+    /// docs/results.md from that; needs root.
+    Agreement(agreement::Options),
+    /// Compute the figures of docs/agreement again from the recordings there.
+    Verify,
+    /// Measure what gohang takes for few and for many processes, threads, groups, timers and
+    /// signals, and write docs/results.md from that; needs root.
+    Growth(growth::Options),
     /// Run `gohang bench` and write docs/results.md from it; needs root.
     Results(results::Options),
     /// Two threads that switch; part of `cost`.
@@ -116,6 +126,9 @@ pub fn bench(what: Bench) -> Result<()> {
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
         Bench::RunCost(options) => run_cost::run_cost(&options),
+        Bench::Agreement(options) => agreement::agreement(&options),
+        Bench::Verify => agreement::verify(),
+        Bench::Growth(options) => growth::growth(&options),
         Bench::Results(options) => results::results(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),
         Bench::Sleeper => crowd::sleep(),
