@@ -56,8 +56,8 @@ pub const AXES: [Axis; 5] = [
     },
     Axis {
         name: "timers",
-        what: "timers a second that wake threads of a process that is not traced, beside one that \
-               is; 1,000 signals a second in all",
+        what: "timers a second, as asked for, that wake threads of a process that is not traced, \
+               beside one that is; 1,000 signals a second in all",
         unit: "timers a second",
         sizes: &[500, 5_000, 50_000],
         quick: &[500, 5_000],
