@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::reference::{Directed, Episode, Outcome};
 
 /// An `episode` line.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Line {
     /// Process id in the root namespace.
     pub pid: u32,

@@ -42,6 +42,8 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
     match kind {
         "spin" => work::spin(&o),
         "sleep" => work::sleep(&o),
+        "beat" => work::beat(&o),
+        "raise" => work::raise(&o),
         "mask" => work::mask(&o),
         "onoff" => work::on_off(&o),
         "late" => work::late(),

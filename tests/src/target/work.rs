@@ -145,6 +145,39 @@ pub fn sleep(o: &Options) -> Result<()> {
     })
 }
 
+/// `beat`: workers that signal themselves (not with `send=0`) every `every_us` by their timers,
+/// the first after a part of that, each after another one.
+pub fn beat(o: &Options) -> Result<()> {
+    let pid = i32::try_from(std::process::id())?;
+    let every_ns = o.need::<u64>("every_us")? * 1_000;
+    let threads: u64 = o.get("threads", 1)?;
+    let sends = o.get("send", 1)? != 0;
+    course(o, move |i, stop| {
+        // Else a timer is up to 50 us late, and some fall together.
+        sys::no_timer_slack();
+        let tid = sys::gettid();
+        let mut next = sys::mono_ns() + every_ns * (i as u64 + 1) / threads;
+        while !stop.load(Ordering::Relaxed) {
+            sys::sleep_until_ns(next);
+            if sends {
+                sys::tgkill(pid, tid, sys::SIGURG).expect("a thread can signal itself");
+            }
+            next = (next + every_ns).max(sys::mono_ns());
+        }
+    })
+}
+
+/// `raise`: workers that signal themselves, again as soon as their handler has run.
+pub fn raise(o: &Options) -> Result<()> {
+    let pid = i32::try_from(std::process::id())?;
+    course(o, move |_, stop| {
+        let tid = sys::gettid();
+        while !stop.load(Ordering::Relaxed) {
+            sys::tgkill(pid, tid, sys::SIGURG).expect("a thread can signal itself");
+        }
+    })
+}
+
 /// One sleep that a signal cuts short.
 fn nap(ns: i64) {
     let ts = libc::timespec {
@@ -223,10 +256,13 @@ pub fn on_off(o: &Options) -> Result<()> {
 }
 
 /// Signals the workers from inside the process, as the Go runtime's monitor does: one signal
-/// every `self_us` microseconds, to each in turn or (`self_dir=process`) to the process.
+/// every `self_us` microseconds, or (`self_next=handled`) as soon as the handler has taken the one
+/// before, to each in turn or (`self_dir=process`) to the process.
 #[derive(Clone)]
 struct OwnSender {
     every_ns: u64,
+    /// The next as soon as the one before has been handled.
+    at_once: bool,
     to_process: bool,
     /// So many, then the target ends by itself; 0: until stopped.
     count: u64,
@@ -237,11 +273,16 @@ impl OwnSender {
     fn from_options(o: &Options, tids: &[i32]) -> Result<Option<Self>> {
         let sender = Self {
             every_ns: o.get("self_us", 0u64)? * 1_000,
+            at_once: match o.get("self_next", String::new())?.as_str() {
+                "" => false,
+                "handled" => true,
+                other => bail!("self_next={other:?}: handled"),
+            },
             to_process: o.get("self_dir", "thread".to_owned())? == "process",
             count: o.get("self_count", 0)?,
             tids: tids.to_vec(),
         };
-        Ok((sender.every_ns > 0).then_some(sender))
+        Ok((sender.at_once || sender.every_ns > 0).then_some(sender))
     }
 
     fn run(&self, stop: &AtomicBool) -> std::io::Result<()> {
@@ -251,10 +292,17 @@ impl OwnSender {
             if stop.load(Ordering::Relaxed) || (self.count > 0 && sent >= self.count) {
                 break;
             }
+            let before = handler::count();
             if self.to_process {
                 sys::kill(pid, sys::SIGURG)?;
             } else {
                 sys::tgkill(pid, *tid, sys::SIGURG)?;
+            }
+            if self.at_once {
+                while handler::count() == before && !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+                continue;
             }
             next = (next + self.every_ns).max(sys::mono_ns());
             sys::sleep_until_ns(next);

@@ -26,8 +26,42 @@ const STOPPING: &str = "/sched/pauses/stopping/";
 const MIN_BITS: u32 = 9;
 const SUB_BITS: u32 = 2;
 
+/// Stops of the world of one run.
+pub struct Stops {
+    /// How long gohang says that each took, ns.
+    pub ours_ns: Vec<u64>,
+    /// The runtime's histogram: where a bucket begins, ns, and how many it has.
+    pub runtime: Vec<(u64, u64)>,
+}
+
+impl Stops {
+    /// The buckets of ours and of the runtime's, in order.
+    fn buckets(&self) -> (Vec<i64>, Vec<i64>) {
+        let mut ours: Vec<i64> = self.ours_ns.iter().map(|ns| bucket(*ns)).collect();
+        let many = |(from_ns, count): &(u64, u64)| {
+            std::iter::repeat_n(bucket(*from_ns), usize::try_from(*count).unwrap_or(0))
+        };
+        let mut theirs: Vec<i64> = self.runtime.iter().flat_map(many).collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        (ours, theirs)
+    }
+}
+
+/// Those of the newest version that there is.
+///
+/// # Errors
+/// As the test.
+pub fn newest(settings: &Settings) -> Result<(String, Stops)> {
+    let table = Table::read()?;
+    let version = table.versions.last().context("no Go version")?;
+    let built = programs(settings)?.get(Program::Failures, version, None)?;
+    let stops = run(settings, &built)?.context("the runtime has no such histogram")?;
+    Ok((version.clone(), stops))
+}
+
 /// Number of the runtime's bucket that a duration lies in (`timeHistogram.record`).
-fn bucket(ns: u64) -> i64 {
+pub fn bucket(ns: u64) -> i64 {
     let bits = u64::BITS - ns.leading_zeros();
     let (power, shift) = if bits < MIN_BITS {
         (0, MIN_BITS - 1 - SUB_BITS)
@@ -51,11 +85,11 @@ fn stops(settings: &Settings, report: &mut Report) -> Result<()> {
             continue;
         }
         let built = programs.get(Program::Failures, version, None)?;
-        let Some((ours, theirs)) = run(settings, &built).with_context(|| format!("go{version}"))?
-        else {
+        let Some(stops) = run(settings, &built).with_context(|| format!("go{version}"))? else {
             report.note(format!("go{version} has no such histogram"));
             continue;
         };
+        let (ours, theirs) = stops.buckets();
         compared += 1;
         let off: Vec<i64> = ours.iter().zip(&theirs).map(|(a, b)| a - b).collect();
         let at = |by: i64| off.iter().filter(|off| **off == by).count();
@@ -86,24 +120,23 @@ fn stops(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The buckets of our stops and of the runtime's, in order; none where it has none.
-fn run(settings: &Settings, built: &Built) -> Result<Option<(Vec<i64>, Vec<i64>)>> {
+/// Our stops and the runtime's; none where it has no histogram of them.
+fn run(settings: &Settings, built: &Built) -> Result<Option<Stops>> {
     let group = Group::new(&settings.hierarchy()?, None)?;
     let words = ["stops", "wait=1", "seconds=30", "count=50"].map(str::to_owned);
     let mut program = built.start(&words, &Setting::default(), &group)?;
     let pid = program.pid().to_string();
     let gohang = spawn(settings, &["-p", &pid])?;
     program.go()?;
-    let mut theirs = Vec::new();
+    let mut runtime = Vec::new();
     loop {
         let line = program.expect("")?;
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["bucket", name, from, _, count] if name.starts_with(STOPPING) => {
                 let from_ns: f64 = from.parse::<f64>().context("a bucket's begin")? * 1e9;
-                let count: usize = count.parse().context("a bucket's count")?;
-                let number = bucket(from_ns.round().max(0.0) as u64);
-                theirs.extend(std::iter::repeat_n(number, count));
+                let count: u64 = count.parse().context("a bucket's count")?;
+                runtime.push((from_ns.round().max(0.0) as u64, count));
             }
             ["bucket", ..] => {}
             ["end"] => break,
@@ -112,10 +145,10 @@ fn run(settings: &Settings, built: &Built) -> Result<Option<(Vec<i64>, Vec<i64>)
     }
     let stream = Stream::parse(&gohang.interrupt()?.stdout)?;
     program.wait()?;
-    if theirs.is_empty() {
+    if runtime.iter().all(|(_, count)| *count == 0) {
         return Ok(None);
     }
-    let mut ours = Vec::new();
+    let mut ours_ns = Vec::new();
     for stop in &stream.stops {
         let at = |name: &str| {
             stop[name]
@@ -123,13 +156,9 @@ fn run(settings: &Settings, built: &Built) -> Result<Option<(Vec<i64>, Vec<i64>)
                 .with_context(|| format!("no {name}: {stop}"))
         };
         let ns = at("stopped_ns")?.checked_sub(at("begin_ns")?);
-        ours.push(bucket(
-            ns.with_context(|| format!("ends before it begins: {stop}"))?,
-        ));
+        ours_ns.push(ns.with_context(|| format!("ends before it begins: {stop}"))?);
     }
-    ours.sort_unstable();
-    theirs.sort_unstable();
-    Ok(Some((ours, theirs)))
+    Ok(Some(Stops { ours_ns, runtime }))
 }
 
 #[cfg(test)]

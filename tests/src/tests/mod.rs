@@ -35,7 +35,9 @@ mod throttle;
 
 use crate::run::Test;
 
+pub use chain_stops::{bucket, newest as newest_stops};
 pub use inspect::programs as inspect_programs;
+pub use storm::storm;
 
 /// All tests in their order.
 pub fn all() -> Vec<Test> {

@@ -29,15 +29,29 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-struct Storm {
-    stream: Stream,
-    reference: Vec<Episode>,
-    pid: u32,
+/// A storm, and what both said of it.
+pub struct Storm {
+    /// How many signals were sent.
+    pub sent: u64,
+    /// What gohang said.
+    pub stream: Stream,
+    /// The reference's episodes.
+    pub reference: Vec<Episode>,
+    /// The process.
+    pub pid: u32,
     window: (u64, u64),
 }
 
 /// Two senders as fast as they can, one to a thread and one to the process.
-fn storm(settings: &Settings, report: &mut Report, for_ms: u64, more: &[&str]) -> Result<Storm> {
+///
+/// # Errors
+/// When something cannot be started or recorded, or the loss line does not add up.
+pub fn storm(
+    settings: &Settings,
+    report: &mut Report,
+    for_ms: u64,
+    more: &[&str],
+) -> Result<Storm> {
     let gohang = settings.gohang()?;
     let recorder = Recorder::start()?;
     let target = Target::start("spin", &[], None)?;
@@ -75,6 +89,7 @@ fn storm(settings: &Settings, report: &mut Report, for_ms: u64, more: &[&str]) -
         line.check().map_err(anyhow::Error::msg)?;
     }
     Ok(Storm {
+        sent,
         stream,
         reference,
         pid,

@@ -1,10 +1,12 @@
 //! What gohang costs and what it measures: printed, and written to `docs/cost.md` and
 //! `docs/results.md`.
 
+mod agreement;
 mod bpf;
 mod btf;
 mod chain_cost;
 mod crowd;
+mod growth;
 mod pairs;
 mod peers;
 mod ping_pong;
@@ -77,6 +79,14 @@ pub enum Bench {
     /// Measure what gohang, bpftrace, perf and runqlat cost beside each other and write
     /// docs/cost-peers.md; needs root.
     Peers(peers::Options),
+    /// Record gohang and the independent reference in the same runs, and write docs/agreement and
+    /// docs/results.md from that; needs root.
+    Agreement(agreement::Options),
+    /// Compute the figures of docs/agreement again from the recordings there.
+    Verify,
+    /// Measure what gohang takes for few and for many processes, threads, groups, timers and
+    /// signals, and write docs/results.md from that; needs root.
+    Growth(growth::Options),
     /// Run `gohang bench` and write docs/results.md from it; needs root.
     Results(results::Options),
     /// Two threads that switch; part of `cost`.
@@ -128,6 +138,9 @@ pub fn bench(what: Bench) -> Result<()> {
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
         Bench::RunCost(options) => run_cost::run_cost(&options),
+        Bench::Agreement(options) => agreement::agreement(&options),
+        Bench::Verify => agreement::verify(),
+        Bench::Growth(options) => growth::growth(&options),
         Bench::Results(options) => results::results(&options),
         Bench::Peers(options) => peers::peers(&options),
         Bench::PingPong { cpu } => ping_pong::obey(cpu),

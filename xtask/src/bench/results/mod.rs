@@ -1,6 +1,8 @@
 //! `docs/results.md`: what `gohang bench` measured, kept and written as a page.
 
+mod agreement;
 mod document;
+mod growth;
 mod page;
 mod plot;
 mod scenarios;
@@ -53,12 +55,22 @@ pub fn results(options: &Options) -> Result<()> {
         let text = measure(&gohang)?;
         write(&workspace.root, DATA, &text)?;
     }
-    let path = workspace.root.join(DATA);
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-    let (page, picture) = render(&text)?;
-    write(&workspace.root, PAGE, &page)?;
-    write(&workspace.root, PICTURE, &picture)
+    write_page(&workspace.root)
+}
+
+/// Writes the page from what is kept of the measurements.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn write_page(root: &Path) -> Result<()> {
+    let (page, picture) = render(root)?;
+    write(root, PAGE, &page)?;
+    write(root, PICTURE, &picture)
+}
+
+fn read(root: &Path, file: &str) -> Result<String> {
+    let path = root.join(file);
+    fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
 }
 
 /// What the suite prints, in one line a run.
@@ -128,10 +140,17 @@ fn lines(out: &mut String, value: &Value, level: usize) {
 }
 
 /// The page and its picture.
-fn render(text: &str) -> Result<(String, String)> {
-    let document = Document::read(text)?;
+fn render(root: &Path) -> Result<(String, String)> {
+    let document = Document::read(&read(root, DATA)?)?;
     let picture = plot::delivery(document.delivery()?);
-    Ok((page::page(&document)?, picture))
+    let agreement = agreement::section(&read(root, agreement::DATA)?)?;
+    let growth = if root.join(super::growth::FILE).exists() {
+        Some(growth::section(&read(root, super::growth::FILE)?)?)
+    } else {
+        None
+    };
+    let page = page::page(&document, &agreement, growth.as_deref())?;
+    Ok((page, picture))
 }
 
 fn write(root: &Path, file: &str, text: &str) -> Result<()> {
@@ -145,15 +164,17 @@ fn write(root: &Path, file: &str, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
     fn committed(file: &str) -> String {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let path = root.join(file);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        read(&root(), file).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     #[test]
     fn the_committed_page_is_that_of_the_committed_measurement() {
-        let (page, picture) = render(&committed(DATA)).expect("a page");
+        let (page, picture) = render(&root()).expect("a page");
         let again = "write it anew with `cargo xtask bench results --render`";
         assert!(committed(PAGE) == page, "{PAGE} is another: {again}");
         assert!(
