@@ -37,12 +37,7 @@ pub fn page(document: &Document) -> Result<String> {
         .to_owned();
     about(&mut out, document, delivery);
     experiment(&mut out, delivery);
-    out.push_str(
-        "\n## Scenarios\n\n\
-         Stalls that were reported elsewhere, to be reproduced here with what gohang says of \
-         each. A number alone\nis an issue of golang/go. None is built yet.\n\n",
-    );
-    out.push_str(&scenarios::table());
+    scenarios::section(&mut out, document.scenarios());
     out.push_str("\n## Not measured\n\n");
     for what in MISSING {
         let _ = writeln!(out, "- {what}");
@@ -51,12 +46,12 @@ pub fn page(document: &Document) -> Result<String> {
 }
 
 /// Text of the machine's as a cell of a table.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let shown = |c: &char| !c.is_control() && !"|<>`".contains(*c);
     text.chars().filter(shown).collect()
 }
 
-fn table(out: &mut String, left: usize, head: &[&str], rows: &[Vec<String>]) {
+pub(super) fn table(out: &mut String, left: usize, head: &[&str], rows: &[Vec<String>]) {
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(out, "\n| {} |", head.join(" | "));
     let edge = |index| if index < left { "---" } else { "---:" };
