@@ -1,6 +1,7 @@
 //! The benchmark suite's own numbers: what must hold on any machine, however slow.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,8 +9,9 @@ use serde_json::Value;
 
 use super::life::{eventually, members, running};
 use crate::actor::pause_ms;
+use crate::go::EVERY_VERSION;
 use crate::product::Gohang;
-use crate::run::{Report, Settings, Test};
+use crate::run::{Report, Settings, Test, skip};
 use crate::stream::{check_loss, number};
 
 /// Far more than the quick form takes.
@@ -29,6 +31,10 @@ pub fn tests() -> Vec<Test> {
         Test {
             name: "bench::interrupted",
             body: interrupted,
+        },
+        Test {
+            name: "bench::scenarios",
+            body: scenarios,
         },
     ]
 }
@@ -196,4 +202,54 @@ fn interrupted(settings: &Settings, report: &mut Report) -> Result<()> {
         "it does not say so"
     );
     copy.nothing_left()
+}
+
+/// Two of the scenarios: what gohang says of each is right, and nothing is left.
+fn scenarios(settings: &Settings, report: &mut Report) -> Result<()> {
+    let Some(root) = &settings.go_root else {
+        return Err(skip("no --go-root given"));
+    };
+    let newest = EVERY_VERSION[EVERY_VERSION.len() - 1];
+    let copy = Copy::new(settings)?;
+    let mut command = Command::new(&copy.program);
+    command
+        .args(["bench", "B6", "B8", "--quick", "-o", "json", "--go"])
+        .arg(root.join(newest).join("bin/go"))
+        // That of the other tests' programs.
+        .env("GOCACHE", root.join("workloads/cache"));
+    let end = Gohang::spawn_command(&mut command)?.wait(LIMIT)?;
+    copy.nothing_left()?;
+    let document: Value = serde_json::from_slice(&end.stdout)
+        .with_context(|| format!("not one document: {}", end.stderr_line()))?;
+    let told = document
+        .pointer("/measured/0/scenarios")
+        .and_then(Value::as_array)
+        .context("no scenarios")?;
+    let named = |text: &Value| text.as_str().unwrap_or("-").to_owned();
+    let mut ids = Vec::new();
+    for one in told {
+        let id = named(&one["id"]);
+        let checks = one["checks"].as_array().context("no checks")?;
+        for check in checks {
+            report.note(format!(
+                "{id}: {}: {}",
+                named(&check["what"]),
+                check["found"]
+            ));
+        }
+        ensure!(
+            one["verdict"] == "right",
+            "{id} is {}, {}: {:?}",
+            one["state"],
+            one["verdict"],
+            checks
+                .iter()
+                .filter(|check| check["holds"] != true)
+                .collect::<Vec<_>>()
+        );
+        ensure!(checks.len() > 3, "{id} has {} checks", checks.len());
+        ids.push(id);
+    }
+    ensure!(ids == ["B6", "B8"], "it made {ids:?}");
+    end.expect_success()
 }

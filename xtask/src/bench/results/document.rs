@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use super::scenarios::Scenarios;
+
 /// The form of the document that is understood here.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -36,6 +38,7 @@ pub struct Machine {
 #[serde(tag = "part", rename_all = "snake_case")]
 enum Measured {
     Delivery(Delivery),
+    Scenarios(Scenarios),
     /// A part that the page does not have yet.
     #[serde(other)]
     Other,
@@ -151,9 +154,17 @@ impl Document {
             .iter()
             .find_map(|measured| match measured {
                 Measured::Delivery(delivery) => Some(delivery),
-                Measured::Other => None,
+                Measured::Scenarios(_) | Measured::Other => None,
             })
             .context("the document has no part `delivery`")
+    }
+
+    /// The scenarios, if they were run.
+    pub fn scenarios(&self) -> Option<&Scenarios> {
+        self.measured.iter().find_map(|measured| match measured {
+            Measured::Scenarios(scenarios) => Some(scenarios),
+            Measured::Delivery(_) | Measured::Other => None,
+        })
     }
 }
 

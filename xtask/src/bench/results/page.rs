@@ -36,12 +36,7 @@ pub fn page(document: &Document, agreement: &str, growth: Option<&str>) -> Resul
     experiment(&mut out, delivery);
     out.push_str(agreement);
     out.push_str(growth.unwrap_or_default());
-    out.push_str(
-        "\n## Scenarios\n\n\
-         Stalls that were reported elsewhere, to be reproduced here with what gohang says of \
-         each. A number alone\nis an issue of golang/go. None is built yet.\n\n",
-    );
-    out.push_str(&scenarios::table());
+    scenarios::section(&mut out, document.scenarios());
     out.push_str("\n## Not measured\n\n");
     if growth.is_none() {
         out.push_str("- Growth with processes, threads, groups and signal rate.\n");

@@ -1,165 +1,221 @@
-//! Reported stalls that the suite is to reproduce, and how far it is.
+//! The part of the page on reported stalls.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A reported stall.
-struct Scenario {
-    id: &'static str,
-    /// Where it was reported; a bare number is an issue of golang/go.
-    source: &'static str,
-    /// What was reported.
-    reported: &'static str,
-    /// What is there instead of a measurement, and what is missing.
-    missing: &'static str,
+use serde::Deserialize;
+
+use super::document::duration;
+use super::page::{plain, table};
+
+/// Reported stalls, made here.
+#[derive(Debug, Deserialize)]
+pub struct Scenarios {
+    go: Option<String>,
+    scenarios: Vec<Told>,
 }
 
-/// None of them is built: a row that is gets its own figures and leaves this table.
-const SCENARIOS: [Scenario; 20] = [
-    Scenario {
-        id: "B1",
-        source: "#19378",
-        reported: "stop of the world of 80 ms with a quota of 400 to 100 ms in 100 ms",
-        missing: "`trace` times stops of the world; no driver varies the quota under one",
-    },
-    Scenario {
-        id: "B2",
-        source: "uber-go/automaxprocs, #33803, #73193",
-        reported: "2 CPUs of quota, GOMAXPROCS 2 or 24: 44,715 or 22,191 requests/s, p99.9 26.4 \
-                   or 76.2 ms",
-        missing: "needs a load generator and a sweep; 24 threads on two CPUs would be another \
-                  experiment, so that it needs a scale factor too",
-    },
-    Scenario {
-        id: "B3",
-        source: "#76835, #74283",
-        reported: "14 procs turned to 2: a backlog of 275 million messages",
-        missing: "`advise` judges GOMAXPROCS against the quota; no workload for the other \
-                  direction",
-    },
-    Scenario {
-        id: "B4",
-        source: "#59715, #44163, #17969",
-        reported: "GC workers take 25 % of GOMAXPROCS, idle ones up to 100 %",
-        missing: "the share of the quota that GC threads use is not measured by gohang",
-    },
-    Scenario {
-        id: "B5",
-        source: "#10958, #24543, #12553, #15442, #35923",
-        reported: "loops without calls hang for ever before Go 1.14",
-        missing: "the diagnosis tests have it with `asyncpreemptoff=1`; no row of figures",
-    },
-    Scenario {
-        id: "B6",
-        source: "#35825, #31222, #69327, #36365",
-        reported: "100 ms and more on clearing 512 MB, tail to 1.48 s",
-        missing: "the diagnosis tests have a large copy; no row of figures",
-    },
-    Scenario {
-        id: "B7",
-        source: "#37741",
-        reported: "an init that spins is signalled again and again: up to 20 s more",
-        missing: "no workload",
-    },
-    Scenario {
-        id: "B8",
-        source: "#68462, #37779, #37942",
-        reported: "floods of SIGURG; each ms of delay adds to the stop of the world",
-        missing: "the storm tests make the flood and check its counts; CPU time in handlers is \
-                  not measured",
-    },
-    Scenario {
-        id: "B9",
-        source: "#38033, #38836",
-        reported: "EINTR on network file systems and cgroupfs; a loop of 10 ms system calls: \
-                   0 % succeed, 98 % with asyncpreemptoff",
-        missing: "gohang does not tell which system calls SIGURG interrupts",
-    },
-    Scenario {
-        id: "B10",
-        source: "#29287",
-        reported: "a pod in livelock, the stopping thread sleeps 100 us between looks",
-        missing: "no workload",
-    },
-    Scenario {
-        id: "B11",
-        source: "#63340, #81657",
-        reported: "`/sched/pauses/stopping`: most of a stop's cost is stopping",
-        missing: "the chain tests hold stops against the runtime's own histogram; no row of \
-                  figures",
-    },
-    Scenario {
-        id: "B12",
-        source: "kernel bug 198197, kubernetes#67577",
-        reported: "within its quota and yet 200 ms out of it",
-        missing: "no workload; kernels from 5.4 on do not expire slices",
-    },
-    Scenario {
-        id: "B13",
-        source: "kernel commit de53fd7aedb1, indeedeng/fibtest",
-        reported: "64 CPUs: 88 ms used of 500 ms and 58 throttles, mended 493 ms and 51",
-        missing: "two CPUs leave next to nothing in per-CPU slices, and the kernels at hand are \
-                  mended",
-    },
-    Scenario {
-        id: "B14",
-        source: "cpu.max.burst, December 2020",
-        reported: "schbench p99 933 us turned to 12 us, p99.9 3068 us to 19 us",
-        missing: "`advise` has a rule on bursts; no run with and without",
-    },
-    Scenario {
-        id: "B15",
-        source: "kernel commit 8ad075c2eb1f",
-        reported: "256 CPUs and a thousand groups: hard lockups on refill",
-        missing: "refill to run by the number of groups is not measured",
-    },
-    Scenario {
-        id: "B16",
-        source: "throttling of tasks, 6.18",
-        reported: "a throttled reader of a lock blocks its writers",
-        missing: "needs a kernel lock that a throttled thread holds, before and after 6.18 side \
-                  by side",
-    },
-    Scenario {
-        id: "B17",
-        source: "vArmor#288, openshift/origin#7845",
-        reported: "p99 of lease renewals 3.5 s against a deadline of 10 s",
-        missing: "needs a cluster, or a stand-in for one",
-    },
-    Scenario {
-        id: "B18",
-        source: "Cloud Native Aachen, 2026",
-        reported: "40 % of the CPU on average, 30 of 300 periods throttled, 6.14 s",
-        missing: "no workload",
-    },
-    Scenario {
-        id: "B19",
-        source: "danluu on cgroup throttling, arXiv 2510.10747",
-        reported: "services fail near 50 % of their quota; 26 turned to 66 ms a request",
-        missing: "needs a load generator; gohang has no estimate of capacity",
-    },
-    Scenario {
-        id: "B20",
-        source: "apiserver-network-proxy#690",
-        reported: "goroutines in CI starved for 30 s and longer",
-        missing: "the tests of `run` have starved test programs and check the verdict; no row of \
-                  figures",
-    },
-];
+/// One of them.
+#[derive(Debug, Deserialize)]
+struct Told {
+    id: String,
+    title: String,
+    source: String,
+    reported: String,
+    scale: Option<String>,
+    state: String,
+    reason: Option<String>,
+    rows: Vec<Figure>,
+    said: Vec<Said>,
+    causes: Vec<Causes>,
+    checks: Vec<Check>,
+    verdict: Option<String>,
+}
 
-/// The table.
-pub fn table() -> String {
-    let mut out = "| | reported in | reported | state | what is there, what is missing |\n\
-                   | --- | --- | --- | --- | --- |\n"
-        .to_owned();
-    for scenario in &SCENARIOS {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
+#[derive(Debug, Deserialize)]
+struct Figure {
+    setting: String,
+    figure: String,
+    published: Option<f64>,
+    ours: Option<f64>,
+    unit: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Said {
+    setting: String,
+    rule: String,
+    headline: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Causes {
+    setting: String,
+    episodes: u64,
+    shares: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Check {
+    what: String,
+    found: Option<f64>,
+    relation: String,
+    bound: f64,
+    unit: String,
+    holds: bool,
+}
+
+/// The section, from the document's part; of none, how to get it.
+pub fn section(out: &mut String, part: Option<&Scenarios>) {
+    out.push_str(
+        "\n## Scenarios\n\n\
+         Stalls that were reported elsewhere, made here, with what gohang says of each. A number \
+         alone is an issue of\ngolang/go. `gohang bench scenarios` runs them again, `gohang bench \
+         B1` one of them.\n",
+    );
+    let Some(part) = part else {
+        out.push_str("\nThis measurement is without them.\n");
+        return;
+    };
+    let number = |wanted: &dyn Fn(&Told) -> bool| {
+        let told = part.scenarios.iter();
+        told.filter(|told| wanted(told)).count()
+    };
+    let go = part.go.as_deref().map_or_else(String::new, |go| {
+        format!(" Programs were built by {}.", plain(go))
+    });
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(
+        out,
+        "\n{} of {} are built; gohang is right on {} of those and wrong on {}. A verdict is right \
+         if every check of it\nholds, and computed.{go}",
+        number(&|told| told.state == "built"),
+        part.scenarios.len(),
+        number(&|told| told.verdict.as_deref() == Some("right")),
+        number(&|told| told.verdict.as_deref() == Some("wrong")),
+    );
+    let rows: Vec<Vec<String>> = part.scenarios.iter().map(overview).collect();
+    let head = ["", "what", "reported in", "reported", "state", "gohang is"];
+    table(out, head.len(), &head, &rows);
+    for told in part.scenarios.iter().filter(|told| told.state == "built") {
+        details(out, told);
+    }
+    let others = part.scenarios.iter().filter(|told| told.state != "built");
+    let rows: Vec<Vec<String>> = others
+        .map(|told| {
+            let reason = told.reason.as_deref().unwrap_or("-");
+            vec![plain(&told.id), state(told), plain(reason)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.push_str("\n### Scenarios that are missing\n");
+        table(
             out,
-            "| {} | {} | {} | not built | {} |",
-            scenario.id, scenario.source, scenario.reported, scenario.missing
+            3,
+            &["", "state", "what is there, what is missing"],
+            &rows,
         );
     }
-    out
+}
+
+fn state(told: &Told) -> String {
+    plain(&told.state.replace('_', " "))
+}
+
+fn overview(told: &Told) -> Vec<String> {
+    vec![
+        plain(&told.id),
+        plain(&told.title),
+        plain(&told.source),
+        plain(&told.reported),
+        state(told),
+        plain(told.verdict.as_deref().unwrap_or("-")),
+    ]
+}
+
+fn details(out: &mut String, told: &Told) {
+    let _ = writeln!(out, "\n### {}: {}", plain(&told.id), plain(&told.title));
+    if let Some(scale) = &told.scale {
+        let _ = writeln!(out, "\nScale: {}.", plain(scale));
+    }
+    let rows: Vec<Vec<String>> = told
+        .rows
+        .iter()
+        .map(|row| {
+            vec![
+                plain(&row.setting),
+                plain(&row.figure),
+                cell(row.published, &row.unit),
+                cell(row.ours, &row.unit),
+            ]
+        })
+        .collect();
+    table(out, 2, &["setting", "figure", "published", "here"], &rows);
+    for causes in &told.causes {
+        let mut shares: Vec<(&String, &f64)> = causes.shares.iter().collect();
+        shares.sort_by(|one, other| other.1.total_cmp(one.1));
+        let shares: Vec<String> = shares
+            .into_iter()
+            .filter(|(_, share)| **share >= 0.0005)
+            .map(|(name, share)| format!("{} {:.1} %", plain(name), share * 100.0))
+            .collect();
+        let _ = writeln!(
+            out,
+            "\nSignals, {}: {} delivered, their time {}.",
+            plain(&causes.setting),
+            causes.episodes,
+            shares.join(", ")
+        );
+    }
+    if !told.said.is_empty() {
+        out.push_str("\ngohang says:\n\n");
+    }
+    for (index, said) in told.said.iter().enumerate() {
+        // One of a rule in a setting is enough: they differ by their thread.
+        let same = |other: &Said| other.rule == said.rule && other.setting == said.setting;
+        if !told.said[..index].iter().any(same) {
+            let _ = writeln!(
+                out,
+                "- {}: {}: {}",
+                plain(&said.setting),
+                plain(&said.rule),
+                plain(&said.headline)
+            );
+        }
+    }
+    let rows: Vec<Vec<String>> = told.checks.iter().map(check).collect();
+    table(out, 1, &["check", "found", "bound", "holds"], &rows);
+}
+
+fn check(check: &Check) -> Vec<String> {
+    let sign = match check.relation.as_str() {
+        "at_least" => "at least",
+        "at_most" => "at most",
+        _ => "exactly",
+    };
+    vec![
+        plain(&check.what),
+        cell(check.found, &check.unit),
+        format!("{sign} {}", cell(Some(check.bound), &check.unit)),
+        if check.holds { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+fn cell(value: Option<f64>, unit: &str) -> String {
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
+    let number = if value.abs() >= 100.0 || value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    };
+    match unit {
+        "ns" => duration(value.max(0.0) as u64),
+        "share" => format!("{:.1} %", value * 100.0),
+        "per_second" => format!("{number}/s"),
+        _ => number,
+    }
 }
 
 #[cfg(test)]
@@ -167,11 +223,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_scenario_is_there_once_and_in_order() {
-        for (index, scenario) in SCENARIOS.iter().enumerate() {
-            assert_eq!(scenario.id, format!("B{}", index + 1));
+    fn each_state_is_shown() {
+        let part = r##"{"go": "go1.27.3", "cgroup_version": 1, "scenarios": [
+            {"id": "B1", "title": "A stall", "source": "#1", "reported": "80 ms", "scale": "two",
+             "state": "built", "reason": null, "verdict": "right",
+             "rows": [{"setting": "a|b", "figure": "stop", "published": 8e7, "ours": null,
+                       "unit": "ns"}],
+             "said": [{"setting": "a", "rule": "r", "severity": "info", "headline": "h"}],
+             "causes": [{"setting": "a", "episodes": 7, "shares": {"throttled": 0.99}}],
+             "checks": [{"what": "w", "found": 0.5, "relation": "at_least", "bound": 0.25,
+                         "unit": "share", "holds": true}]},
+            {"id": "B2", "title": "Another", "source": "#2", "reported": "-", "scale": null,
+             "state": "not_built", "reason": "why", "verdict": null, "rows": [], "said": [],
+             "causes": [], "checks": []}]}"##;
+        let part: Scenarios = serde_json::from_str(part).expect("a part");
+        let mut out = String::new();
+        section(&mut out, Some(&part));
+        for line in [
+            "1 of 2 are built; gohang is right on 1 of those and wrong on 0.",
+            "| B1 | A stall | #1 | 80 ms | built | right |",
+            "| ab | stop | 80.0 ms | - |",
+            "Signals, a: 7 delivered, their time throttled 99.0 %.",
+            "- a: r: h",
+            "| w | 50.0 % | at least 25.0 % | yes |",
+            "| B2 | not built | why |",
+        ] {
+            assert!(out.contains(line), "{line}\n{out}");
         }
-        let table = table();
-        assert!(table.lines().all(|line| line.matches('|').count() == 6));
+        let mut out = String::new();
+        section(&mut out, None);
+        assert!(out.contains("without them"), "{out}");
     }
 }
