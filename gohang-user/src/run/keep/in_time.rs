@@ -86,7 +86,7 @@ impl<K: Keeper + Send + 'static> InTime<K> {
                     return Err(format!(
                         "what is known could not be written within {}: the disk does not answer \
                          (--bundle-dir names another one)",
-                        crate::run::watch::span(limit)
+                        crate::units::span(limit)
                     ));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
