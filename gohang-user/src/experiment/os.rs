@@ -59,6 +59,14 @@ pub(super) fn thread_waited_ns() -> io::Result<u64> {
     waited.ok_or_else(|| io::Error::other("/proc/thread-self/schedstat has no second number"))
 }
 
+/// Lets this thread, and those that it will start, sleep no longer than they ask for: 50 us
+/// of slack (`init_task`, init/init_task.c) would be neither waiting nor running.
+pub(super) fn sleep_exactly() -> io::Result<()> {
+    let slack_ns: libc::c_ulong = 1;
+    // SAFETY: this option takes a number.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) }.into())
+}
+
 /// Keeps the calling thread to one of the CPUs that it may use: the first is number 0, and
 /// those that there are not are counted from there again.
 pub(super) fn run_on(number: u32) -> io::Result<()> {

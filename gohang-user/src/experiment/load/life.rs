@@ -32,6 +32,7 @@ struct Shared {
 /// It does not say what to do, or that cannot be done here.
 pub(in super::super) fn live(what: &str) -> io::Result<()> {
     let load: Load = serde_json::from_str(what).map_err(io::Error::other)?;
+    os::sleep_exactly()?;
     let mut out = io::stdout().lock();
     let (gate, held) = io::pipe()?;
     // Before there are threads.
