@@ -1,7 +1,7 @@
 // Command advice is a process that there is something to say about, or not: it prints its
 // GOMAXPROCS when it is so, and ends with its input.
 //
-//	advice [ignore] [mask] [busy=N] [threads=N] [procs=N]
+//	advice [ignore] [mask] [busy=N] [bursts=N] [threads=N] [procs=N]
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -47,6 +48,14 @@ func spin() {
 	}
 }
 
+// burst spins for 60 ms out of every 330, at another time of a 100 ms period each time.
+func burst() {
+	for range time.Tick(330 * time.Millisecond) {
+		for begin := time.Now(); time.Since(begin) < 60*time.Millisecond; {
+		}
+	}
+}
+
 func main() {
 	for _, arg := range os.Args[1:] {
 		key, value, _ := strings.Cut(arg, "=")
@@ -60,6 +69,10 @@ func main() {
 			each(number, func() {})
 		case "procs":
 			runtime.GOMAXPROCS(number)
+		case "bursts":
+			for range number {
+				go burst()
+			}
 		case "busy":
 			for range number {
 				go spin()

@@ -79,13 +79,16 @@ fn gomaxprocs(settings: &Settings, report: &mut Report) -> Result<()> {
                     let told = format!("{program}, {quota:?} ms, CPUs {mask:?}, {env:?}");
                     let own = mask.to_vec();
                     let mut command = Command::new(program.path());
+                    // First: before 6.2, joining a group with CPUs of its own takes back what a
+                    // process was bound to.
+                    group.admit(&mut command)?;
                     let bind = move || {
                         sys::pin_to(0, &own);
                         Ok(())
                     };
                     // SAFETY: one system call between fork and exec, which takes numbers.
                     unsafe { command.pre_exec(bind) };
-                    let (actor, printed) = program.start_by(command, Some(&group), env)?;
+                    let (actor, printed) = program.start_by(command, None, env)?;
                     running.insert(actor.pid().into(), (told, printed, actor));
                 }
             }
