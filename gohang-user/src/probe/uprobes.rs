@@ -75,6 +75,37 @@ const fn used_for(point: Point) -> &'static str {
     }
 }
 
+/// Points that only say something together: with one missing, requests would seem to have
+/// sent nothing, or signals to have led to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Together {
+    /// Requests to yield and what comes of them.
+    Requests,
+    /// Stops of the world.
+    Stops,
+}
+
+const fn together(point: Point) -> Together {
+    use crate::golang::Probe as P;
+    match point {
+        Point::Entry(P::StopTheWorld | P::StartTheWorld | P::Gcstopm) | Point::WorldStopped => {
+            Together::Stops
+        }
+        Point::Entry(
+            P::Preemptone
+            | P::SignalM
+            | P::DoSigPreempt
+            | P::Sighandler
+            | P::IsAsyncSafePoint
+            | P::AsyncPreempt
+            | P::GoschedImpl
+            | P::PreemptPark,
+        )
+        | Point::Yields(_)
+        | Point::Resumed => Together::Requests,
+    }
+}
+
 /// Names of all programs, each once.
 pub(super) fn programs() -> impl Iterator<Item = &'static str> {
     let names: BTreeSet<&str> = Point::ALL.into_iter().map(program).collect();
@@ -430,19 +461,14 @@ impl Probe {
         let hits = self.read_go_hits()?;
         let since = self.go.window.elapsed();
         let limit = MAX_RATE as f64 * since.max(RATE_WINDOW).as_secs_f64();
-        let mut taken_off = Vec::new();
+        let mut hot = Vec::new();
         for (pid, counts) in &hits {
             let before = self.go.hits.get(pid).copied().unwrap_or_default();
             for point in Point::ALL {
                 let Some(what) = point.hit() else { continue };
                 let more = counts[what].saturating_sub(before[what]);
-                if more as f64 > limit
-                    && let Some(file) = self.go.of_pid.get(pid)
-                    && let Some(attached) = self.go.attached.get_mut(file)
-                    && let Some(link) = attached.links.remove(&point)
-                {
-                    let rate = more as f64 / since.as_secs_f64();
-                    taken_off.push((point, link, *pid, rate));
+                if more as f64 > limit {
+                    hot.push((*pid, point, more as f64 / since.as_secs_f64()));
                 }
             }
         }
@@ -450,14 +476,40 @@ impl Probe {
             self.go.hits = hits;
             self.go.window = Instant::now();
         }
-        for (point, link, pid, rate) in taken_off {
-            self.go.releaser.release(link);
-            let reason = format!(
-                "taken off the program of process {pid}, which got there {rate:.0} times a second"
-            );
-            log::warn!("uprobe:{}: {reason}", point.name());
-            self.go.detached.insert(point, reason);
+        for (pid, point, rate) in hot {
+            self.take_off(pid, point, rate);
         }
         Ok(())
+    }
+
+    /// Takes a point off the program of a process that gets there at this rate, and those
+    /// that say nothing without it.
+    fn take_off(&mut self, pid: u32, hot: Point, rate: f64) {
+        let file = self.go.of_pid.get(&pid);
+        let Some(attached) = file.and_then(|file| self.go.attached.get_mut(file)) else {
+            return;
+        };
+        if !attached.links.contains_key(&hot) {
+            return;
+        }
+        let reason = format!(
+            "taken off the program of process {pid}, which got to {} {rate:.0} times a second",
+            hot.name()
+        );
+        // In this order: nobody asks first, and what has been asked for is followed for as long
+        // as can be.
+        let with = Point::ALL
+            .into_iter()
+            .rev()
+            .filter(|point| together(*point) == together(hot));
+        let mut names = Vec::new();
+        for point in with {
+            if let Some(link) = attached.links.remove(&point) {
+                self.go.releaser.release(link);
+                names.push(format!("uprobe:{}", point.name()));
+                self.go.detached.insert(point, reason.clone());
+            }
+        }
+        log::warn!("{}: {reason}", names.join(", "));
     }
 }

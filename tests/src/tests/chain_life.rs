@@ -204,8 +204,8 @@ fn waits_for_probes(pid: i32, end: &AtomicBool) -> (u64, u64) {
     (waits, looks)
 }
 
-/// Probes are taken off a program that gets there all the time, one while it is traced and the
-/// others in the end: no thread of it waits for that.
+/// Probes are taken off a program that gets there all the time, and those that are left in the
+/// end: no thread of it waits for that.
 fn unnoticed(settings: &Settings, report: &mut Report) -> Result<()> {
     let symbols = std::fs::read_to_string("/proc/kallsyms")?;
     if !symbols.contains("bpf_uprobe_multi_link_attach") {
