@@ -40,7 +40,7 @@ impl Rule for Burst {
         Explanation {
             summary: "saved-up quota would have absorbed what was throttled",
             meaning: "Work that comes in bursts is throttled although it needs less than its quota on average. A burst of saved-up quota pays for it, and the average stays what it was.",
-            detection: "with --sample: usage and throttled time are read each period, and replayed with a burst of a quarter, half and all of the quota; told where at least half of the throttled periods, and more than with the burst that is set, would have got through",
+            detection: "with --sample: usage and throttled time of each period are read, and replayed with a burst of a quarter, half and all of the quota; told where at least half of the throttled periods, and more than with the burst that is set, would have got through",
             severity: "info, always",
             limits: &[],
             advice: "cpu.max.burst (version 1: cpu.cfs_burst_us; Linux 5.14 or later) of the group whose limit it is",

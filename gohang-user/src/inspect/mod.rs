@@ -11,6 +11,7 @@ mod model_group;
 mod name;
 mod round;
 mod sample;
+mod slots;
 mod status;
 mod units;
 
@@ -24,3 +25,4 @@ pub use migrate::{MoveError, has_moved, migrate, watch as watch_move};
 pub use model::Inspection;
 pub use name::Name;
 pub use round::look;
+pub(crate) use slots::Slots;

@@ -50,7 +50,7 @@ pub struct Cpu {
     pub statistics: Option<CpuStatistics>,
     /// The same over the sample.
     pub sample: Option<CpuStatistics>,
-    /// The sample in slots of one period each.
+    /// The sample in slots of one period each, cut where periods end.
     pub slots: Vec<CpuSlot>,
     /// Waiting for CPUs in the group.
     pub pressure: Option<Psi>,
@@ -126,7 +126,7 @@ pub struct CpuStatistics {
     pub burst_ns: Option<u64>,
 }
 
-/// A stretch of the sample as long as a period.
+/// A stretch of the sample: a period, or as long a time in which the group did nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuSlot {
     /// CPU time used, ns.

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::collect::Collector;
-use super::model::{CpuSlot, CpuStatistics, Process};
+use super::model::{CpuStatistics, Process};
+use super::slots::Slots;
 
-/// Shortest and longest distance between two readings.
-const STEP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// Most slots that are kept of a group.
-const MAX_SLOTS: usize = 4096;
+/// Reading takes no more than this part of the time, however many groups there are.
+const READING: u32 = 20;
 
 /// A group while it is watched.
 #[derive(Debug)]
@@ -18,8 +17,7 @@ struct Watched {
     period: Duration,
     first: CpuStatistics,
     last: CpuStatistics,
-    slot: (Instant, CpuStatistics),
-    slots: Vec<CpuSlot>,
+    slots: Slots,
 }
 
 /// What groups and threads did while they were watched.
@@ -47,12 +45,12 @@ impl Sampler {
                 .effective
                 .as_ref()
                 .map_or(100_000_000, |own| own.period_ns);
+            let period = Duration::from_nanos(period);
             groups.entry(path).or_insert_with(|| Watched {
-                period: Duration::from_nanos(period).clamp(STEP.0, STEP.1),
+                period,
                 last: first.clone(),
-                slot: (Instant::now(), first.clone()),
+                slots: Slots::new(period, first.clone(), Instant::now()),
                 first,
-                slots: Vec::new(),
             });
         }
         let ids: Vec<(u32, u32)> = processes
@@ -60,19 +58,20 @@ impl Sampler {
             .flat_map(|own| own.threads.iter().map(|thread| (own.pid, thread.tid)))
             .collect();
         let before: Vec<Option<u64>> = ids.iter().map(|id| cpu_ns(collector, *id)).collect();
-        let step = groups.values().map(|group| group.period).min();
-        let step = step.unwrap_or(length).max(STEP.0);
+        let step = groups.values().map(|group| Slots::step(group.period)).min();
+        let step = step.unwrap_or(length);
         let end = begin + length;
         let mut next = begin + step;
         while Instant::now() < end {
             std::thread::sleep(next.min(end).saturating_duration_since(Instant::now()));
-            next += step;
+            let round = Instant::now();
             for (path, group) in &mut groups {
                 // A group that went has no more to tell.
                 if let Ok(Some(now)) = collector.groups().statistics(path) {
                     group.take(now, Instant::now());
                 }
             }
+            next += step.max(round.elapsed() * READING);
         }
         let after = ids.iter().map(|id| cpu_ns(collector, *id));
         let threads = ids
@@ -108,28 +107,13 @@ impl Sampler {
             return;
         };
         cpu.sample = Some(grown(&group.first, &group.last));
-        cpu.slots.clone_from(&group.slots);
+        cpu.slots = group.slots.slots().to_vec();
     }
 }
 
 impl Watched {
     fn take(&mut self, now: CpuStatistics, at: Instant) {
-        let (since, before) = &self.slot;
-        if at.duration_since(*since) >= self.period {
-            let grown = grown(before, &now);
-            // Version 1 counts usage only where cpuacct is in the same hierarchy.
-            if let (Some(usage_ns), Some(throttled_periods), Some(throttled_ns)) =
-                (grown.usage_ns, grown.throttled_periods, grown.throttled_ns)
-                && self.slots.len() < MAX_SLOTS
-            {
-                self.slots.push(CpuSlot {
-                    usage_ns,
-                    throttled_periods,
-                    throttled_ns,
-                });
-            }
-            self.slot = (at, now.clone());
-        }
+        self.slots.take(&now, at);
         self.last = now;
     }
 }
@@ -170,27 +154,18 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_as_long_as_a_period() {
+    fn what_was_added_is_between_the_first_and_the_last_reading() {
         let begin = Instant::now();
         let first = statistics(100, 0);
+        let period = Duration::from_millis(100);
         let mut group = Watched {
-            period: Duration::from_millis(100),
+            period,
             last: first.clone(),
-            slot: (begin, first.clone()),
+            slots: Slots::new(period, first.clone(), begin),
             first,
-            slots: Vec::new(),
         };
         group.take(statistics(150, 0), begin + Duration::from_millis(50));
-        assert!(group.slots.is_empty());
-        group.take(statistics(180, 7), begin + Duration::from_millis(100));
-        group.take(statistics(190, 7), begin + Duration::from_millis(201));
-        let slots = [(80, 7), (10, 0)];
-        let found: Vec<(u64, u64)> = group
-            .slots
-            .iter()
-            .map(|slot| (slot.usage_ns, slot.throttled_ns))
-            .collect();
-        assert_eq!(found, slots);
+        group.take(statistics(190, 7), begin + Duration::from_millis(100));
         let all = grown(&group.first, &group.last);
         assert_eq!((all.usage_ns, all.throttled_ns), (Some(90), Some(7)));
         // Another group of that name.

@@ -14,7 +14,8 @@ use crate::advice::{Advice, Subject, advise};
 use crate::bench::{Extent, Figures};
 use crate::cgroup::{OwnGroup, cpuacct_usage_ns};
 use crate::experiment::{ExperimentError, Load, Quota, Task};
-use crate::inspect::model::CpuSlot;
+use crate::inspect::Slots;
+use crate::inspect::model::{CpuSlot, CpuStatistics};
 use crate::inspect::{Collector, look};
 use crate::process::ProcRoot;
 use crate::source::Selection;
@@ -191,25 +192,24 @@ fn advised(pid: u32, group: &OwnGroup, length: Duration) -> Option<Advice> {
 
 /// Usage and throttled time of each period.
 fn slots(pid: u32, group: &OwnGroup, length: Duration) -> Option<Vec<CpuSlot>> {
-    let read = || Some((cpu_ns(pid)?, group.stat().ok()??));
+    let read = || {
+        let stat = group.stat().ok()??;
+        Some(CpuStatistics {
+            usage_ns: Some(cpu_ns(pid)?),
+            periods: stat.nr_periods,
+            throttled_periods: stat.nr_throttled,
+            throttled_ns: stat.throttled_ns,
+            ..CpuStatistics::default()
+        })
+    };
     let period = Duration::from_nanos(QUOTA.period_ns);
     let begin = Instant::now();
-    let mut next = period;
-    let mut last = read()?;
-    let mut slots = Vec::new();
-    while next <= length {
-        std::thread::sleep(next.saturating_sub(begin.elapsed()));
-        let now = read()?;
-        let grown = now.1.since(&last.1).ok()?;
-        slots.push(CpuSlot {
-            usage_ns: now.0.saturating_sub(last.0),
-            throttled_periods: grown.nr_throttled?,
-            throttled_ns: grown.throttled_ns?,
-        });
-        last = now;
-        next += period;
+    let mut slots = Slots::new(period, read()?, begin);
+    while begin.elapsed() < length {
+        std::thread::sleep(Slots::step(period));
+        slots.take(&read()?, Instant::now());
     }
-    Some(slots)
+    Some(slots.slots().to_vec())
 }
 
 /// CPU time of a process's threads so far, ns: the first number of each one's schedstat.
