@@ -23,7 +23,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     scale: "2 CPUs for 4, so half of each quota: 200 and 50 ms in 100 ms for two busy threads; \
             the time from running out to the refill stays 75 ms",
     needs: &[Need::Go, Need::Cpus(2)],
-    estimate: |extent| length(extent) * 2 + Duration::from_secs(2),
+    estimate: |extent| length(extent) * 2 + Duration::from_secs(4),
     run,
 };
 
@@ -34,8 +34,9 @@ pub(super) const PROGRAM: (&str, &str) = ("stop", include_str!("go/stop.go"));
 const SPINNERS: u64 = 2;
 /// The lower quota, hundredths of a CPU.
 const LOW: u64 = 50;
-/// Time from stop to stop, us.
-const PAUSE_US: u64 = 1000;
+/// Work from stop to stop, us: short, so that quotas run out in a stop now and then, and long
+/// enough for the probes not to be taken off.
+const PAUSE_US: u64 = 250;
 /// A stop that takes longer than this met the end of the quota: others take well below a
 /// millisecond, and the refill is 75 ms away.
 const LONG_NS: u64 = 20_000_000;
@@ -43,7 +44,7 @@ const LONG_NS: u64 = 20_000_000;
 const fn length(extent: Extent) -> Duration {
     match extent {
         Extent::Full => Duration::from_secs(10),
-        Extent::Quick => Duration::from_secs(2),
+        Extent::Quick => Duration::from_secs(3),
     }
 }
 

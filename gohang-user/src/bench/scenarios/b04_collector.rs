@@ -1,5 +1,6 @@
 //! B4: garbage collection uses up the quota.
 
+use std::ops::Range;
 use std::process::Command;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
         let published = allocates.then_some(0.25);
         let figure = "CPU time for collection, by the runtime";
         outcome.row(setting, figure, published, Some(share), Unit::Share);
-        let asked = asked(&traced);
+        let asked = asked(&traced, job.figure("begin")?..job.figure("end")?);
         outcome.row(
             setting,
             "requests to yield by the collector",
@@ -134,10 +135,12 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
     Ok(outcome)
 }
 
-/// Share of requests that the collector made.
-fn asked(traced: &Traced) -> Option<f64> {
+/// Share of the requests of a time, CLOCK_MONOTONIC ns, that the collector made.
+fn asked(traced: &Traced, time: Range<f64>) -> Option<f64> {
     let count = |wanted: &dyn Fn(Asker) -> bool| {
-        let requests = traced.requests.iter().filter(|own| wanted(own.asker));
+        let requests = traced.requests.iter();
+        let requests =
+            requests.filter(|own| time.contains(&(own.requested_ns as f64)) && wanted(own.asker));
         requests.map(|own| 1 + u64::from(own.repeats)).sum::<u64>()
     };
     let (all, own) = (count(&|_| true), count(&|asker| COLLECTOR.contains(&asker)));

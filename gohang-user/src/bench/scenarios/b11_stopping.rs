@@ -20,11 +20,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
                notice (darwin/arm64)",
     scale: "none: two busy threads for whatever there were; linux takes notice by a signal too",
     needs: &[Need::Go, Need::Cpus(2)],
-    estimate: |extent| length(extent) + Duration::from_secs(2),
+    estimate: |extent| length(extent) + Duration::from_secs(3),
     run,
 };
 
-/// Time from stop to stop, us.
+/// Work from stop to stop, us.
 const PAUSE_US: u64 = 500;
 /// gohang's clock starts at the entry of the function, the runtime's within it, after it has
 /// its lock; each entry probe costs 2 to 3 us.

@@ -3,8 +3,9 @@
 //
 //	collect LENGTH_MS HEAP_MIB ALLOCATE
 //
-// ALLOCATE is 1 or 0. It prints `gc N` and `user N`, the CPU time of garbage collection and of everything else in ns,
-// by the runtime's own account.
+// ALLOCATE is 1 or 0. It prints `gc N` and `user N`, the CPU time of garbage collection and of
+// everything else in ns, by the runtime's own account, and `begin N` and `end N`, the times
+// (CLOCK_MONOTONIC, ns) that nothing is set up or counted between.
 package main
 
 import (
@@ -13,7 +14,9 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"strconv"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 type node struct {
@@ -55,6 +58,16 @@ func walk() {
 	}
 }
 
+func monotonic() int64 {
+	var now syscall.Timespec
+	const clock = 1
+	_, _, err := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&now)), 0)
+	if err != 0 {
+		panic(err)
+	}
+	return now.Nano()
+}
+
 func main() {
 	for i := 0; i < number(2)<<20/64; i++ {
 		one := &node{}
@@ -79,7 +92,9 @@ func main() {
 		return samples[0].Value.Float64(), samples[1].Value.Float64()
 	}
 	gc, user := read()
+	begin := monotonic()
 	time.Sleep(time.Duration(number(1)) * time.Millisecond)
+	end := monotonic()
 	gc2, user2 := read()
-	fmt.Printf("gc %.0f\nuser %.0f\n", (gc2-gc)*1e9, (user2-user)*1e9)
+	fmt.Printf("gc %.0f\nuser %.0f\nbegin %d\nend %d\n", (gc2-gc)*1e9, (user2-user)*1e9, begin, end)
 }

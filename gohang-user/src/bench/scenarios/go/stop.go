@@ -2,6 +2,9 @@
 //
 //	stop LENGTH_MS PAUSE_US SPINNERS
 //
+// It begins after a second, once it is traced, and works for PAUSE_US from stop to stop: who
+// sleeps among goroutines that spin is woken by one of them at the end of its slice only.
+//
 // It prints `stop N` with the length of each stop in ns, as the goroutine sees it that asks for
 // it, and where the runtime tells it `bucket FROM_NS TO_NS COUNT` for each bucket of its own
 // histogram of how long it took to stop everybody.
@@ -58,6 +61,7 @@ func bound(seconds float64) int64 {
 }
 
 func main() {
+	time.Sleep(time.Second)
 	// No other stops than those that are asked for.
 	debug.SetGCPercent(-1)
 	length := time.Duration(number(1)) * time.Millisecond
@@ -73,7 +77,8 @@ func main() {
 		begin := time.Now()
 		runtime.ReadMemStats(&stats)
 		took = append(took, time.Since(begin))
-		time.Sleep(pause)
+		for work := time.Now(); time.Since(work) < pause; {
+		}
 	}
 	after := stopping()
 	for _, one := range took {
