@@ -11,11 +11,10 @@ use super::scenarios;
 const CAUSES: [&str; 5] = ["throttled", "runqueue", "running", "blocked", "masked"];
 
 /// What else is not there, in the words of the page.
-const MISSING: [&str; 3] = [
-    "The peers: no `bpftrace`, `perf record` or `runqlat` runs beside gohang yet, neither for its \
-     figures nor for its cost.",
-    "Cost beside the peers, and on a Go service against them. What gohang alone costs is in \
-     [cost.md](cost.md).",
+const MISSING: [&str; 2] = [
+    "Cost is in [cost.md](cost.md), and beside `bpftrace`, `perf record` and `runqlat` in \
+     [cost-peers.md](cost-peers.md). Those tools' own figures of delivery are not beside \
+     gohang's here.",
     "Other machines. Two CPUs that share their host with others stretch the largest values, \
      which are single events; medians and shares are steadier.",
 ];
