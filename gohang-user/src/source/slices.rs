@@ -18,14 +18,11 @@ impl Slices {
     /// Looks at an item on its way to everybody else, in order.
     pub fn look(&mut self, item: &mut Item) {
         match item {
-            Item::Found(facts) => match facts.probed_since_ns {
-                Some(since) => {
-                    self.since.insert(facts.pid, since);
-                }
-                None => {
-                    self.since.remove(&facts.pid);
-                }
-            },
+            Item::Found(facts) => {
+                // Recordings of before do not have it, and requests are of probed programs.
+                let since = facts.probed_since_ns.unwrap_or(facts.traced_since_ns);
+                self.since.insert(facts.pid, since);
+            }
             Item::Event(Event::Process(record)) if record.event == ProcessEvent::Exit => {
                 self.since.remove(&record.id.pid);
             }
@@ -74,8 +71,7 @@ mod tests {
         assert_eq!(lateness(&mut slices), None);
         slices.look(&mut found(Some(1_500)));
         assert_eq!(lateness(&mut slices), Some(500));
-        // Another program, whose functions are not probed.
         slices.look(&mut found(None));
-        assert_eq!(lateness(&mut slices), None);
+        assert_eq!(lateness(&mut slices), Some(500));
     }
 }
