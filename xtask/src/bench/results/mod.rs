@@ -16,6 +16,7 @@ use clap::Args;
 use serde_json::Value;
 
 use self::document::Document;
+use crate::go;
 use crate::process::without_suffix;
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
@@ -55,7 +56,8 @@ pub fn results(options: &Options) -> Result<()> {
             Some(path) => path.clone(),
             None => super::build(&workspace)?,
         };
-        let text = measure(&gohang)?;
+        let go_root = go::provide(&workspace.target_dir)?;
+        let text = measure(&gohang, &go_root)?;
         write(&workspace.root, DATA, &text)?;
     }
     write_page(&workspace.root)
@@ -77,9 +79,10 @@ fn read(root: &Path, file: &str) -> Result<String> {
 }
 
 /// What the suite prints, in one line a run.
-fn measure(gohang: &Path) -> Result<String> {
+fn measure(gohang: &Path, go_root: &Path) -> Result<String> {
     let output = Command::new(gohang)
         .args(["bench", "-o", "json"])
+        .env("GOHANG_GO_ROOT", go_root)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
