@@ -108,21 +108,10 @@ fn run(choice: &Choice, progress: &mut dyn Progress) -> Result<Measured, Experim
 /// Makes one, unless the machine lacks something.
 fn make(own: &Scenario, stand: &mut Stand<'_>) -> Result<Told, ExperimentError> {
     let mut told = Told {
-        id: own.id.to_owned(),
-        title: own.title.to_owned(),
         source: own.source.to_owned(),
         reported: own.reported.to_owned(),
         scale: Some(own.scale.to_owned()),
-        state: State::Built,
-        reason: None,
-        rows: Vec::new(),
-        said: Vec::new(),
-        causes: Vec::new(),
-        checks: Vec::new(),
-        verdict: None,
-        lost: 0,
-        impossible: 0,
-        imbalances: Vec::new(),
+        ..Told::new(own.id, own.title, State::Built)
     };
     for need in own.needs {
         if let Some(why) = stand.lacks(*need) {
@@ -174,21 +163,10 @@ fn judge(told: &mut Told, outcome: Outcome) {
 
 fn not_built(own: &NotBuilt) -> Told {
     Told {
-        id: own.id.to_owned(),
-        title: own.title.to_owned(),
         source: own.source.to_owned(),
         reported: own.reported.to_owned(),
-        scale: None,
-        state: State::NotBuilt,
         reason: Some(own.why.to_owned()),
-        rows: Vec::new(),
-        said: Vec::new(),
-        causes: Vec::new(),
-        checks: Vec::new(),
-        verdict: None,
-        lost: 0,
-        impossible: 0,
-        imbalances: Vec::new(),
+        ..Told::new(own.id, own.title, State::NotBuilt)
     }
 }
 

@@ -91,6 +91,29 @@ pub struct Told {
     pub imbalances: Vec<String>,
 }
 
+impl Told {
+    /// One of which nothing else is known yet.
+    pub(super) fn new(id: &str, title: &str, state: State) -> Self {
+        Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            source: String::new(),
+            reported: String::new(),
+            scale: None,
+            state,
+            reason: None,
+            rows: Vec::new(),
+            said: Vec::new(),
+            causes: Vec::new(),
+            checks: Vec::new(),
+            verdict: None,
+            lost: 0,
+            impossible: 0,
+            imbalances: Vec::new(),
+        }
+    }
+}
+
 /// A figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
@@ -171,21 +194,10 @@ pub(in crate::bench) mod tests {
     /// One of each state.
     pub(in crate::bench) fn sample() -> Scenarios {
         let told = |id: &str, state| Told {
-            id: id.to_owned(),
-            title: "A stall".to_owned(),
             source: "#1".to_owned(),
             reported: "80 ms".to_owned(),
-            scale: None,
-            state,
             reason: Some("no Go here".to_owned()),
-            rows: Vec::new(),
-            said: Vec::new(),
-            causes: Vec::new(),
-            checks: Vec::new(),
-            verdict: None,
-            lost: 0,
-            impossible: 0,
-            imbalances: Vec::new(),
+            ..Told::new(id, "A stall", state)
         };
         let mut built = told("B1", State::Built);
         built.reason = None;
