@@ -8,7 +8,6 @@ use gohang_common::runtime::{Hits, hit};
 use super::Histogram;
 use crate::event::{Asker, Request, RequestEnd, Stop};
 use crate::golang::SafePoint;
-use crate::probe::OpenRequests;
 use crate::report::{Chain, LateCauses, Links, LongStop, Open, Stops};
 
 /// Most stops that are kept one by one.
@@ -39,9 +38,9 @@ pub(super) struct ChainData {
     longest: Vec<LongStop>,
     hits: Hits,
     /// Requests that were not over when the process ended.
-    left: OpenRequests,
+    left: Open,
     /// Those that are not over as of the report.
-    open: OpenRequests,
+    open: Open,
 }
 
 /// Adds the time from one step to a later one, if both were seen.
@@ -153,12 +152,12 @@ impl ChainData {
     }
 
     /// Requests that are not over as of now, which replace those of before.
-    pub fn open(&mut self, open: OpenRequests) {
+    pub fn open(&mut self, open: Open) {
         self.open = open;
     }
 
     /// Requests that were not over when the process ended.
-    pub fn left(&mut self, open: OpenRequests) {
+    pub fn left(&mut self, open: Open) {
         self.left = open;
     }
 
@@ -182,13 +181,7 @@ impl ChainData {
             ends: counts(RequestEnd::ALL.iter().map(|end| end.name()), &self.ends),
             unexplained_sends: self.ends[RequestEnd::NotSent as usize],
             unexplained_yields: self.unexplained_yields,
-            open: Open {
-                requests: open.requests,
-                sent: open.sent,
-                delivered: open.delivered,
-                yielded: open.yielded,
-                first_ns: (open.requests > 0).then_some(open.first_ns),
-            },
+            open,
             unsafe_points: unsafe_points
                 .filter(|(class, _)| !class.is_safe())
                 .map(|(class, count)| (class.name().to_owned(), count))

@@ -55,10 +55,10 @@ fn a_slice_is_late_once_however_often_it_is_asked() {
 
 #[test]
 fn what_is_not_over_is_told_apart_and_replaces_itself() {
-    let open = |requests, first_ns| OpenRequests {
+    let open = |requests, first_ns| Open {
         requests,
-        first_ns,
-        ..OpenRequests::default()
+        first_ns: Some(first_ns),
+        ..Open::default()
     };
     let mut data = ChainData::default();
     data.open(open(3, 70));
@@ -68,7 +68,7 @@ fn what_is_not_over_is_told_apart_and_replaces_itself() {
     assert_eq!(chain.open.first_ns, Some(90));
     // The process ends with another two, which stay.
     data.left(open(2, 95));
-    data.open(OpenRequests::default());
+    data.open(Open::default());
     assert_eq!(data.report().expect("two").open.requests, 2);
 }
 

@@ -11,8 +11,9 @@ use gohang_common::runtime::Hits;
 use gohang_common::thread::Thread;
 
 use super::load::{map, map_mut};
-use super::{OpenRequests, Probe, ProbeError};
+use super::{Probe, ProbeError};
 use crate::event::ProcessId;
+use crate::report::Open;
 
 /// The kernel side's counters, summed over CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub struct Snapshot {
     /// What of the Go runtime's functions was entered, by process.
     pub hits: BTreeMap<ProcessId, Hits>,
     /// Requests to yield that are not over, by process.
-    pub open: BTreeMap<ProcessId, OpenRequests>,
+    pub open: BTreeMap<ProcessId, Open>,
 }
 
 impl Snapshot {

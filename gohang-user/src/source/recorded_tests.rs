@@ -10,9 +10,9 @@ use super::recording::{Answers, Begin, FrameReader, Kind, Next, Recorder, Record
 use super::{Ending, Enricher, Facts, GroupFacts, Item, Recorded, Source as _, Taken};
 use crate::event::{BlockedKinds, Episode, Event, ProcessId, decode};
 use crate::golang::{Place, SafePoint};
-use crate::probe::{Counters, OpenRequests, OwnerSummary, Precision, ProgramCost, Snapshot};
+use crate::probe::{Counters, OwnerSummary, Precision, ProgramCost, Snapshot};
 use crate::process::ProcRoot;
-use crate::report::{Limit, Machine, Moment};
+use crate::report::{Limit, Machine, Moment, Open};
 
 const ID: ProcessId = ProcessId {
     pid: 40,
@@ -58,12 +58,12 @@ fn snapshot() -> Snapshot {
         hits: [(ID, std::array::from_fn(|i| i as u64))].into(),
         open: [(
             ID,
-            OpenRequests {
+            Open {
                 requests: 3,
                 sent: 2,
                 delivered: 1,
                 yielded: 1,
-                first_ns: 1_900,
+                first_ns: Some(1_900),
             },
         )]
         .into(),

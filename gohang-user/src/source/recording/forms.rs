@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::ProcessId;
 use crate::golang::Place;
-use crate::probe::{Counters, OpenRequests, OwnerSummary, Snapshot};
+use crate::probe::{Counters, OwnerSummary, Snapshot};
+use crate::report::Open;
 
 /// Path of a group.
 #[derive(Debug, Serialize, Deserialize)]
@@ -127,7 +128,7 @@ pub mod snapshot {
         hits: Vec<(ProcessId, Hits)>,
         /// Process, requests to yield that are not over.
         #[serde(default)]
-        open: Vec<(ProcessId, OpenRequests)>,
+        open: Vec<(ProcessId, Open)>,
     }
 
     pub fn serialize<S: Serializer>(snapshot: &Snapshot, to: S) -> Result<S::Ok, S::Error> {
