@@ -10,6 +10,7 @@ mod growth;
 mod pairs;
 mod peers;
 mod ping_pong;
+mod plot;
 mod product;
 mod report;
 mod results;

@@ -3,25 +3,22 @@
 use std::fmt::Write as _;
 
 use super::document::{Bucket, Cell, Delivery, limit};
+use crate::bench::plot::{Picture, Side};
 
 /// Size of the picture and of the space around the axes: left, top, right, bottom.
 const SIZE: (f64, f64) = (900.0, 480.0);
-const MARGIN: (f64, f64, f64, f64) = (96.0, 48.0, 250.0, 60.0);
+const MARGIN: (f64, f64, f64, f64) = (96.0, 48.0, 270.0, 60.0);
 /// Both axes are logarithmic: powers of ten of ns, and of the share of signals.
 const TIMES: (i32, i32) = (3, 9);
 const SHARES: (i32, i32) = (-4, 0);
 const TIME_NAMES: [&str; 7] = ["1 us", "10 us", "100 us", "1 ms", "10 ms", "100 ms", "1 s"];
 const SHARE_NAMES: [&str; 5] = ["1 in 10,000", "1 in 1,000", "1 in 100", "1 in 10", "all"];
-/// Colours that people who see few of them tell apart (Okabe and Ito).
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9",
-];
 
 /// A distribution and how it is drawn.
 struct Curve<'a> {
     name: String,
     buckets: &'a [Bucket],
-    colour: &'static str,
+    series: usize,
     dashed: bool,
 }
 
@@ -35,19 +32,19 @@ pub fn delivery(delivery: &Delivery) -> String {
         .collect();
     let mut curves: Vec<Curve<'_>> = cells
         .iter()
-        .zip(COLOURS.iter().cycle())
-        .map(|(cell, colour)| Curve {
+        .enumerate()
+        .map(|(series, cell)| Curve {
             name: limit(cell.quota_ns, cell.period_ns),
             buckets: &cell.latency.buckets,
-            colour,
+            series,
             dashed: false,
         })
         .collect();
-    if let (Some(cell), Some(colour)) = (cells.last(), curves.last().map(|curve| curve.colour)) {
+    if let (Some(cell), Some(series)) = (cells.last(), curves.last().map(|curve| curve.series)) {
         curves.push(Curve {
             name: format!("{}, restarted clock", limit(cell.quota_ns, cell.period_ns)),
             buckets: &cell.restarted.latency.buckets,
-            colour,
+            series,
             dashed: true,
         });
     }
@@ -70,74 +67,42 @@ fn y(share: f64) -> f64 {
 }
 
 fn draw(title: &str, curves: &[Curve<'_>]) -> String {
-    let (width, height) = SIZE;
-    // Writing to a string cannot fail, here and below.
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         font-family=\"sans-serif\" font-size=\"13\">\n\
-         <title>{title}</title>\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
-         <text x=\"{:.1}\" y=\"28\" font-size=\"16\">{title}</text>\n",
-        MARGIN.0
+    let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
+    let description = format!(
+        "The share of the signals (from all to 1 in 10,000) that took longer than a time (from \
+         1 us to 1 s), both on a logarithmic axis, with a falling line each for: {}.",
+        names.join("; ")
     );
-    axes(&mut out);
+    let mut picture = Picture::new(SIZE, MARGIN.0, title, &description);
+    axes(&mut picture);
     for (index, curve) in curves.iter().enumerate() {
-        let dash = if curve.dashed {
-            " stroke-dasharray=\"6 4\""
-        } else {
-            ""
-        };
-        let colour = curve.colour;
         if let Some(path) = path(curve.buckets) {
-            let _ = writeln!(
-                out,
-                "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>"
-            );
+            picture.curve(curve.series, curve.dashed, &path);
         }
         let (left, at) = (
-            width - MARGIN.2 + 18.0,
+            SIZE.0 - MARGIN.2 + 18.0,
             MARGIN.1 + 14.0 + 22.0 * index as f64,
         );
-        let _ = writeln!(
-            out,
-            "<path d=\"M{left:.1} {:.1}h26\" fill=\"none\" stroke=\"{colour}\" \
-             stroke-width=\"2\"{dash}/>\n<text x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
-            at - 4.0,
-            left + 34.0,
-            curve.name
-        );
+        let sample = format!("M{left:.1} {:.1}h26", at - 4.0);
+        picture.curve(curve.series, curve.dashed, &sample);
+        picture.text((left + 34.0, at), Side::Right, &curve.name);
     }
-    out.push_str("</svg>\n");
-    out
+    picture.finish()
 }
 
-fn axes(out: &mut String) {
+fn axes(picture: &mut Picture) {
     let (left, right) = (x(0.0), x(f64::MAX));
     let (top, bottom) = (y(1.0), y(0.0));
     for (power, name) in (TIMES.0..=TIMES.1).zip(TIME_NAMES) {
-        let at = x(10f64.powi(power));
-        let _ = writeln!(
-            out,
-            "<path d=\"M{at:.1} {top:.1}V{bottom:.1}\" stroke=\"#dddddd\"/>\n\
-             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
-            bottom + 20.0
-        );
+        picture.vertical(x(10f64.powi(power)), (top, bottom), name);
     }
     for (power, name) in (SHARES.0..=SHARES.1).zip(SHARE_NAMES) {
-        let at = y(10f64.powi(power));
-        let _ = writeln!(
-            out,
-            "<path d=\"M{left:.1} {at:.1}H{right:.1}\" stroke=\"#dddddd\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
-            left - 8.0,
-            at + 4.0
-        );
+        picture.horizontal(y(10f64.powi(power)), (left, right), name);
     }
-    let _ = writeln!(
-        out,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">from first send to delivery</text>",
-        f64::midpoint(left, right),
-        bottom + 44.0
+    picture.text(
+        (f64::midpoint(left, right), bottom + 44.0),
+        Side::Middle,
+        "from first send to delivery",
     );
 }
 
