@@ -106,6 +106,14 @@ impl Picture {
         ));
     }
 
+    /// A text in bold that stands to the right of its place.
+    pub fn heading(&mut self, (x, y): (f64, f64), text: &str) {
+        self.line(format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-weight=\"bold\">{}</text>",
+            escape(text)
+        ));
+    }
+
     /// A vertical line of the grid, with its name below.
     pub fn vertical(&mut self, x: f64, (top, bottom): (f64, f64), name: &str) {
         self.path("grid", &format!("M{x:.1} {top:.1}V{bottom:.1}"));

@@ -31,6 +31,11 @@ impl Spread {
             high: at(0.75),
         })
     }
+
+    /// The sign that the median lacks as a difference.
+    pub fn sign(&self) -> &'static str {
+        if self.median >= 0.0 { "+" } else { "" }
+    }
 }
 
 /// `median (low to high)`, with as many decimals as asked for.

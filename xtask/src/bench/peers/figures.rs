@@ -28,6 +28,36 @@ pub struct Document {
     pub settings: Vec<Runs>,
 }
 
+/// A kind of cost.
+#[derive(Debug)]
+pub struct Cost {
+    /// Of what it is.
+    pub what: &'static str,
+    /// The figure, ns of CPU time.
+    pub pick: fn(&Run) -> f64,
+    /// Whether there is an aim for it.
+    pub has_aim: bool,
+}
+
+/// All of them, in the page's order.
+pub const COSTS: [Cost; 3] = [
+    Cost {
+        what: "a switch, not traced",
+        pick: |run| run.untraced_ns,
+        has_aim: false,
+    },
+    Cost {
+        what: "a switch, traced",
+        pick: |run| run.traced_ns,
+        has_aim: true,
+    },
+    Cost {
+        what: "an episode",
+        pick: |run| run.episode_ns,
+        has_aim: true,
+    },
+];
+
 /// The runs of a setting.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Runs {
@@ -98,6 +128,15 @@ impl Document {
         let all = runs.runs.len();
         let equal = (0..all).filter(|&round| self.counts(runs, round)).count();
         (equal, all)
+    }
+
+    /// What a setting adds to a cost; of nothing, the cost itself.
+    pub fn cost(&self, runs: &Runs, pick: fn(&Run) -> f64) -> Option<Spread> {
+        if runs.setting == Setting::Nothing {
+            self.added(runs, pick, |_, without| without)
+        } else {
+            self.added(runs, pick, |with, without| with - without)
+        }
     }
 
     /// What a setting adds to a figure of the same round with nothing attached, by `add` of

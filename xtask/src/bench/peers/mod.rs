@@ -4,6 +4,7 @@
 mod counts;
 mod figures;
 mod page;
+mod plot;
 mod setting;
 mod tool;
 
@@ -30,8 +31,9 @@ use self::counts::Counts;
 use self::figures::{Document, Run, Runs};
 use self::setting::{Setting, Stage};
 
-/// Where the page and its figures go, relative to the workspace.
+/// Where the page, its picture and their figures go, relative to the workspace.
 const PAGE: &str = "docs/cost-peers.md";
+const PICTURE: &str = "docs/cost-peers.svg";
 const FIGURES: &str = "docs/cost-peers.json";
 
 /// Rounds of the quick form.
@@ -64,7 +66,7 @@ pub struct Options {
     /// The CPU of switches and signals.
     #[arg(long, default_value_t = 1)]
     cpu: usize,
-    /// Write the page from the figures that are there, and measure nothing.
+    /// Write the page and its picture from the figures that are there, and measure nothing.
     #[arg(long, conflicts_with_all = ["rounds", "quick", "gohang", "go_root", "cpu"])]
     render: bool,
 }
@@ -75,13 +77,8 @@ pub struct Options {
 /// Not root, or something cannot be started, attached or written.
 pub fn peers(options: &Options) -> Result<()> {
     let workspace = Workspace::find()?;
-    let (page, figures) = (workspace.root.join(PAGE), workspace.root.join(FIGURES));
     if options.render {
-        let text = fs::read_to_string(&figures)
-            .with_context(|| format!("could not read {}", figures.display()))?;
-        let document: Document =
-            serde_json::from_str(&text).with_context(|| figures.display().to_string())?;
-        return write(&page, &page::page(&document)?);
+        return write_page(&workspace.root, &read(&workspace.root)?);
     }
     if !is_root()? {
         bail!("measuring attaches kernel programs: run it as root");
@@ -90,15 +87,33 @@ pub fn peers(options: &Options) -> Result<()> {
     print!("{}", page::page(&document)?);
     if options.gohang.is_none() && !options.quick {
         let text = serde_json::to_string_pretty(&document).context("the figures")?;
-        write(&figures, &(text + "\n"))?;
-        write(&page, &page::page(&document)?)?;
-        eprintln!("written to {PAGE}");
+        write(&workspace.root, FIGURES, &(text + "\n"))?;
+        write_page(&workspace.root, &document)?;
     }
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
+/// The figures that are kept.
+///
+/// # Errors
+/// There are none, or they are of another form.
+fn read(root: &Path) -> Result<Document> {
+    let path = root.join(FIGURES);
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}
+
+fn write_page(root: &Path, document: &Document) -> Result<()> {
+    write(root, PAGE, &page::page(document)?)?;
+    write(root, PICTURE, &plot::costs(document))
+}
+
+fn write(root: &Path, file: &str, text: &str) -> Result<()> {
+    let path = root.join(file);
+    fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
+    eprintln!("written to {file}");
+    Ok(())
 }
 
 fn measure(workspace: &Workspace, options: &Options) -> Result<Document> {
@@ -206,5 +221,24 @@ impl Works<'_> {
             takes,
             told,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_page_and_picture_are_those_of_the_committed_figures() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let document = read(&root).expect("figures");
+        let page = page::page(&document).expect("a page");
+        for (file, made) in [(PAGE, page), (PICTURE, plot::costs(&document))] {
+            let committed = fs::read_to_string(root.join(file)).expect(file);
+            assert!(
+                committed == made,
+                "{file} is another: write it anew with `cargo xtask bench peers --render`"
+            );
+        }
     }
 }

@@ -4,15 +4,12 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::figures::{Document, Run, Runs};
+use super::figures::{COSTS, Document, Run, Runs};
 use super::setting::Setting;
 use crate::bench::spread::Spread;
 
 /// Most of bpftrace's cost that gohang's may be.
 const AIM: f64 = 0.5;
-
-/// A kind of cost: its name, its figure, and whether it has an aim.
-type Row = (&'static str, fn(&Run) -> f64, bool);
 
 /// Markdown.
 ///
@@ -78,22 +75,27 @@ fn switches(out: &mut String, document: &Document) -> Result<()> {
         "\n## A switch and an episode\n\n\
          CPU time of a context switch of two threads on one CPU that wake each other through \
          pipes, once not\ntraced and once traced, and of a SIGURG that a traced thread sends itself \
-         (`tgkill`) with its\ndelivery; of a round's batches the cheapest counts.\n\n\
-         | attached | ns a switch, not traced | ns a switch, traced | ns an episode |\n\
-         | --- | ---: | ---: | ---: |\n",
+         (`tgkill`) with its\ndelivery; of a round's batches the cheapest counts.\n\n",
     );
-    let picks: [fn(&Run) -> f64; 3] = [
-        |run| run.untraced_ns,
-        |run| run.traced_ns,
-        |run| run.episode_ns,
-    ];
+    costs(out, document)
+}
+
+/// The picture, and its figures as a table.
+///
+/// # Errors
+/// Never, in practice.
+pub fn costs(out: &mut String, document: &Document) -> Result<()> {
+    let names = COSTS.map(|cost| format!("ns {}", cost.what));
+    writeln!(
+        out,
+        "![CPU time that is added to a switch and to an episode, by what is \
+         attached](cost-peers.svg)\n\n\
+         | attached | {} |\n\
+         | --- | ---: | ---: | ---: |",
+        names.join(" | ")
+    )?;
     for runs in &document.settings {
-        let add: fn(f64, f64) -> f64 = if runs.setting == Setting::Nothing {
-            |_, without| without
-        } else {
-            |with, without| with - without
-        };
-        let cells = picks.map(|pick| signed(document.added(runs, pick, add), runs, 0));
+        let cells = COSTS.map(|cost| signed(document.cost(runs, cost.pick), runs, 0));
         writeln!(out, "| {} | {} |", runs.setting.title(), cells.join(" | "))?;
     }
     Ok(())
@@ -103,16 +105,14 @@ fn switches(out: &mut String, document: &Document) -> Result<()> {
 fn signed(spread: Option<Spread>, runs: &Runs, digits: usize) -> String {
     match spread {
         None => "does not count".to_owned(),
-        Some(spread) => {
-            let plus = runs.setting != Setting::Nothing && spread.median >= 0.0;
-            format!("{}{spread:.digits$}", if plus { "+" } else { "" })
-        }
+        Some(spread) if runs.setting == Setting::Nothing => format!("{spread:.digits$}"),
+        Some(spread) => format!("{}{spread:.digits$}", spread.sign()),
     }
 }
 
 fn ratios(out: &mut String, document: &Document) -> Result<()> {
     let median = |setting, pick: fn(&Run) -> f64| {
-        let added = document.added(document.of(setting)?, pick, |with, without| with - without);
+        let added = document.cost(document.of(setting)?, pick);
         Some(added?.median).filter(|median| *median > 0.0)
     };
     writeln!(
@@ -121,24 +121,21 @@ fn ratios(out: &mut String, document: &Document) -> Result<()> {
          | what | of empty programs | of `delivery.bt` | aim | of `perf record` |\n\
          | --- | ---: | ---: | --- | ---: |"
     )?;
-    let rows: [Row; 3] = [
-        ("a switch, not traced", |run| run.untraced_ns, false),
-        ("a switch, traced", |run| run.traced_ns, true),
-        ("an episode", |run| run.episode_ns, true),
-    ];
-    for (what, pick, has_aim) in rows {
-        let part = |setting| Some(median(Setting::Gohang, pick)? / median(setting, pick)?);
+    for cost in &COSTS {
+        let part =
+            |setting| Some(median(Setting::Gohang, cost.pick)? / median(setting, cost.pick)?);
         let cell = |part: Option<f64>| part.map_or("?".to_owned(), |part| format!("{part:.2}"));
         let bpftrace = part(Setting::Bpftrace);
         let verdict = match bpftrace {
-            _ if !has_aim => String::new(),
+            _ if !cost.has_aim => String::new(),
             None => format!("{AIM}: not shown"),
             Some(part) if part <= AIM => format!("{AIM}: met"),
             Some(_) => format!("{AIM}: missed"),
         };
         writeln!(
             out,
-            "| {what} | {} | {} | {verdict} | {} |",
+            "| {} | {} | {} | {verdict} | {} |",
+            cost.what,
             cell(part(Setting::Empty)),
             cell(bpftrace),
             cell(part(Setting::Perf)),
@@ -222,12 +219,12 @@ fn tools(out: &mut String, document: &Document) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::counts::{Counts, Told};
     use super::super::tool::Takes;
     use super::*;
 
-    fn run(cost: f64, sends: u64) -> Run {
+    pub fn run(cost: f64, sends: u64) -> Run {
         Run {
             untraced_ns: 1000.0 + cost,
             traced_ns: 1000.0 + 2.0 * cost,
@@ -251,7 +248,7 @@ mod tests {
         }
     }
 
-    fn document(bpftrace: Vec<Run>) -> Document {
+    pub fn document(bpftrace: Vec<Run>) -> Document {
         let runs = |setting, runs| Runs { setting, runs };
         Document {
             date: "2026-01-02".into(),
