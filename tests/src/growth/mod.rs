@@ -24,6 +24,8 @@ struct Document {
     gohang: String,
     kernel: String,
     cpus: usize,
+    /// Seconds since 1970.
+    at_unix_s: u64,
     quick: bool,
     /// How long each was watched, ms.
     watch_ms: u64,
@@ -80,11 +82,13 @@ pub fn make(words: &[String]) -> Result<()> {
     let version = Command::new(settings.gohang()?).arg("--version").output();
     let version = version.context("could not run gohang --version")?.stdout;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let document = Document {
         gohang: String::from_utf8_lossy(&version).trim().to_owned(),
         // A name of the machine may follow.
         kernel: kernel.trim().split('-').next().unwrap_or("").to_owned(),
         cpus: std::thread::available_parallelism()?.get(),
+        at_unix_s: now.as_secs(),
         quick,
         watch_ms,
         axes,

@@ -38,9 +38,10 @@ pub use check::{Check, Relation};
 pub use report::{Answer, Causes, Row, Said, Scenarios, State, Told, Unit};
 pub(super) use text::text;
 
+use self::not_built::NotBuilt;
 use self::outcome::Outcome;
 use self::registry::Entry;
-use self::scenario::{NotBuilt, Scenario};
+use self::scenario::Scenario;
 use self::stand::Stand;
 use super::{Choice, Measured, Part};
 use crate::cgroup::Version;

@@ -1,6 +1,20 @@
-//! Scenarios that are not made here, each with the reason.
+//! Scenarios that are not made here, each with the reason. xtask has this file too, for the page
+//! of results.
 
-use super::scenario::NotBuilt;
+/// One that is not made.
+#[derive(Debug)]
+pub(super) struct NotBuilt {
+    /// Its number, as `B3`.
+    pub id: &'static str,
+    /// What stalls, in a few words.
+    pub title: &'static str,
+    /// Where it was reported.
+    pub source: &'static str,
+    /// What was reported.
+    pub reported: &'static str,
+    /// What is there instead of a measurement, and what is missing.
+    pub why: &'static str,
+}
 
 /// All of them, by number.
 pub(super) const NOT_BUILT: &[NotBuilt] = &[

@@ -1,7 +1,7 @@
 //! Every scenario.
 
-use super::not_built::NOT_BUILT;
-use super::scenario::{NotBuilt, Scenario};
+use super::not_built::{NOT_BUILT, NotBuilt};
+use super::scenario::Scenario;
 
 /// Those that are made here, in the order in which they run.
 pub(super) const SCENARIOS: &[&Scenario] = &[

@@ -29,21 +29,6 @@ pub(super) struct Scenario {
     pub run: fn(&mut Stand<'_>) -> Result<Outcome, ExperimentError>,
 }
 
-/// One that is not made.
-#[derive(Debug)]
-pub(super) struct NotBuilt {
-    /// As [`Scenario::id`].
-    pub id: &'static str,
-    /// As [`Scenario::title`].
-    pub title: &'static str,
-    /// As [`Scenario::source`].
-    pub source: &'static str,
-    /// As [`Scenario::reported`].
-    pub reported: &'static str,
-    /// What is there instead of a measurement, and what is missing.
-    pub why: &'static str,
-}
-
 /// Something that not every machine has. A group with a CPU quota is always there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {

@@ -22,7 +22,7 @@ use self::page::Page;
 use self::work::{WORKS, Work};
 
 /// The section's title.
-const TITLE: &str = "Go programs";
+pub const TITLE: &str = "Go programs";
 
 /// The Go version of the programs.
 pub const GO: &str = "1.27.3";

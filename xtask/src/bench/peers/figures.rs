@@ -139,6 +139,12 @@ impl Document {
         }
     }
 
+    /// How many requests more there are in percent with nothing attached.
+    pub fn lost_requests(&self, runs: &Runs) -> Option<Spread> {
+        let lost = |with, without| 100.0 * (without / with - 1.0);
+        self.added(runs, |run| run.requests, lost)
+    }
+
     /// What a setting adds to a figure of the same round with nothing attached, by `add` of
     /// the two, in the runs that count.
     pub fn added(

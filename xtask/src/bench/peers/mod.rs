@@ -21,15 +21,21 @@ use super::crowd::Crowd;
 use super::product::Product;
 use super::set::Set;
 use super::worker::Worker;
-use super::{btf, build};
+use super::{btf, build, results};
 use crate::go;
 use crate::process::{kernel_release, output};
 use crate::toolchain::is_root;
 use crate::workspace::Workspace;
 
 use self::counts::Counts;
-use self::figures::{Document, Run, Runs};
-use self::setting::{Setting, Stage};
+use self::figures::{Run, Runs};
+use self::setting::Stage;
+
+pub use self::figures::Document;
+#[cfg(test)]
+pub use self::page::tests;
+pub use self::page::{costs, ratios};
+pub use self::setting::Setting;
 
 /// Where the page, its picture and their figures go, relative to the workspace.
 const PAGE: &str = "docs/cost-peers.md";
@@ -97,16 +103,18 @@ pub fn peers(options: &Options) -> Result<()> {
 ///
 /// # Errors
 /// There are none, or they are of another form.
-fn read(root: &Path) -> Result<Document> {
+pub fn read(root: &Path) -> Result<Document> {
     let path = root.join(FIGURES);
     let text =
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
+/// Writes the page, its picture, and the results' page, which has the main figures too.
 fn write_page(root: &Path, document: &Document) -> Result<()> {
     write(root, PAGE, &page::page(document)?)?;
-    write(root, PICTURE, &plot::costs(document))
+    write(root, PICTURE, &plot::costs(document))?;
+    results::write_page(root)
 }
 
 fn write(root: &Path, file: &str, text: &str) -> Result<()> {
@@ -225,7 +233,7 @@ impl Works<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+mod committed {
     use super::*;
 
     #[test]

@@ -110,7 +110,11 @@ fn signed(spread: Option<Spread>, runs: &Runs, digits: usize) -> String {
     }
 }
 
-fn ratios(out: &mut String, document: &Document) -> Result<()> {
+/// What gohang adds, as a part of what others add.
+///
+/// # Errors
+/// Never, in practice.
+pub fn ratios(out: &mut String, document: &Document) -> Result<()> {
     let median = |setting, pick: fn(&Run) -> f64| {
         let added = document.cost(document.of(setting)?, pick);
         Some(added?.median).filter(|median| *median > 0.0)
@@ -161,11 +165,7 @@ fn service(out: &mut String, document: &Document) -> Result<()> {
                 format!("{} µs", signed(of(|run| run.p99_us), runs, 0)),
             )
         } else {
-            let requests = document.added(
-                runs,
-                |run| run.requests,
-                |with, without| 100.0 * (without / with - 1.0),
-            );
+            let requests = document.lost_requests(runs);
             let p99 = document.added(
                 runs,
                 |run| run.p99_us,

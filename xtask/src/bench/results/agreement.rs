@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::document::duration;
+use super::document::{day, duration};
 use super::page::{plain, table};
 
 /// The figures, relative to the workspace.
@@ -27,6 +27,7 @@ struct Made {
     gohang: String,
     kernel: String,
     cpus: u64,
+    at_unix_s: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,14 +100,14 @@ struct StopsFigures {
 pub fn section(text: &str) -> Result<String> {
     let figures: Figures = serde_json::from_str(text).context(DATA)?;
     let mut out = "\n## Agreement with an independent recording\n".to_owned();
-    rounds(&mut out, &figures);
+    rounds(&mut out, &figures)?;
     storms(&mut out, &figures.storms)?;
     stops(&mut out, &figures.stops);
     out.push_str("\nWhat was injected and found on each kernel is in [kernels.md](kernels.md).\n");
     Ok(out)
 }
 
-fn rounds(out: &mut String, figures: &Figures) {
+fn rounds(out: &mut String, figures: &Figures) -> Result<()> {
     let total = &figures.total;
     let bytes: u64 = figures.files.values().map(|file| file.bytes).sum();
     let made = &figures.made;
@@ -117,14 +118,15 @@ fn rounds(out: &mut String, figures: &Figures) {
          both sides in\n[agreement](agreement) ({:.1} MiB): `reference.bin` has the signal events \
          that perf recorded, not yet paired,\nand `gohang.bin` the episodes that gohang printed. \
          `cargo xtask bench agreement` records anew (as root). The\nreference shares no code with \
-         gohang and uses no BPF; its events are paired by a program of its own.\nRecorded with \
-         {}, kernel {}, {} CPUs.\n\n\
+         gohang and uses no BPF; its events are paired by a program of its own.\nRecorded on {} \
+         with {}, kernel {}, {} CPUs.\n\n\
          Of {} episodes that both recorded from begin to end, {} are equal in process, thread, \
          sender, way,\noutcome and number of coalesced sends; {} differ, {} are missing in \
          gohang and {} are extra. The latencies of\nan episode differ by {} (p50), {} (p99), {} \
          (p99.9) and {} at most: both stand on the same hook, one\nbehind the other. {} of the \
          differences are above 1 ms: there the host had the CPU between the two stamps.",
         bytes as f64 / f64::from(1 << 20),
+        day(made.at_unix_s)?,
         plain(&made.gohang),
         plain(&made.kernel),
         made.cpus,
@@ -182,6 +184,7 @@ fn rounds(out: &mut String, figures: &Figures) {
             plain(what),
         );
     }
+    Ok(())
 }
 
 fn name(rounds: &[&Round]) -> String {

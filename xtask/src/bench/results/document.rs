@@ -1,11 +1,13 @@
 //! What the page needs of `gohang bench -o json`.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use super::scenarios::Scenarios;
+use crate::process::output;
 
 /// The form of the document that is understood here.
 const SCHEMA_VERSION: u32 = 1;
@@ -204,6 +206,15 @@ pub fn duration(ns: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// The day (UTC) of a time in seconds since 1970.
+///
+/// # Errors
+/// `date` does not know it.
+pub fn day(unix_s: u64) -> Result<String> {
+    let time = format!("@{unix_s}");
+    output(Command::new("date").args(["-u", "-d", &time, "+%Y-%m-%d"]))
+}
+
 /// A duration, or nothing.
 pub fn some_duration(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".to_owned(), duration)
@@ -228,6 +239,12 @@ mod tests {
             assert_eq!(duration(ns), want, "{ns}");
         }
         assert_eq!(some_duration(None), "-");
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(day(951_782_399).expect("a day"), "2000-02-28");
+        assert_eq!(day(951_782_400).expect("a day"), "2000-02-29");
     }
 
     #[test]

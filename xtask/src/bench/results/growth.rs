@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::document::day;
 use super::page::{plain, table};
 use crate::bench::growth::FILE;
 
@@ -13,6 +14,8 @@ struct Document {
     gohang: String,
     kernel: String,
     cpus: u64,
+    /// Files of before do not say.
+    at_unix_s: Option<u64>,
     watch_ms: u64,
     axes: Vec<Axis>,
 }
@@ -62,8 +65,12 @@ pub fn section(text: &str) -> Result<String> {
          json` of its own that\nwas watched for {:.1} s: from its start to `gohang: tracing`, the \
          CPU time of all its threads while it was\nwatched, its memory at the end, from the \
          interrupt to its end, the length of its report, and the records that\nwere lost on any \
-         way. {}, kernel {}, {} CPUs, which the traced processes have to themselves but for it.",
+         way. {}{}, kernel {}, {} CPUs, which the traced processes have to themselves but for it.",
         document.watch_ms as f64 / 1e3,
+        match document.at_unix_s {
+            Some(at) => format!("On {}: ", day(at)?),
+            None => "On a day that was not kept: ".to_owned(),
+        },
         plain(&document.gohang),
         plain(&document.kernel),
         document.cpus,
@@ -144,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_grows_too_fast_is_said() {
-        let text = r#"{"gohang": "gohang 1", "kernel": "6", "cpus": 2, "watch_ms": 1000, "axes": [
+        let text = r#"{"gohang": "gohang 1", "kernel": "6", "cpus": 2, "at_unix_s": 86400, "watch_ms": 1000, "axes": [
             {"name": "things", "what": "some things", "unit": "things", "points": [
               {"size": 1, "start_ms": 1.0, "cpu_ms": 10.0, "episodes": 5,
                "cpu_ns_per_episode": 2000000.0, "rss_kib": 1024, "end_ms": 3.0,
@@ -157,6 +164,10 @@ mod tests {
         let row = "| 1 | 1 ms | 1.0 % | 5 | 2000.0 us | 1.0 MiB | 3 ms | 2.0 KiB | 0 |";
         assert!(section.contains(row), "{section}");
         assert!(section.contains("start 1.50 (**faster than linearly**), CPU 1.00."));
+        assert!(
+            section.contains("On 1970-01-02: gohang 1, kernel 6"),
+            "{section}"
+        );
         assert!(section.contains("### Things\n\nSome things."));
     }
 }

@@ -1,8 +1,12 @@
 //! `docs/results.md`: what `gohang bench` measured, kept and written as a page.
 
 mod agreement;
+mod cost;
 mod document;
 mod growth;
+mod missing;
+#[path = "../../../../gohang-user/src/bench/scenarios/not_built.rs"]
+mod not_built;
 mod page;
 mod plot;
 mod scenarios;
@@ -16,6 +20,9 @@ use clap::Args;
 use serde_json::Value;
 
 use self::document::Document;
+use self::missing::Known;
+use self::page::Sections;
+use super::peers;
 use crate::go;
 use crate::process::without_suffix;
 use crate::toolchain::is_root;
@@ -158,7 +165,20 @@ fn render(root: &Path) -> Result<(String, String)> {
     } else {
         None
     };
-    let page = page::page(&document, &agreement, growth.as_deref())?;
+    let peers = peers::read(root)?;
+    let cost_page = read(root, super::FILE)?;
+    let known = Known {
+        document: &document,
+        has_growth: growth.is_some(),
+        peers: &peers,
+        cost_page: &cost_page,
+    };
+    let sections = Sections {
+        agreement,
+        growth,
+        cost: cost::section(&peers)?,
+    };
+    let page = page::page(&document, &sections, &known)?;
     Ok((page, picture))
 }
 

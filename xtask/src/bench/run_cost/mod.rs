@@ -20,7 +20,7 @@ use self::page::Page;
 use self::work::{FIGURES, Place, WORKS, Work};
 
 /// The section's title.
-const TITLE: &str = "`gohang run`";
+pub const TITLE: &str = "`gohang run`";
 
 /// The Go version whose packages are tested.
 const GO: &str = "1.27.3";
