@@ -56,15 +56,17 @@ pub fn unpack(how: How, bytes: &[u8], count: usize) -> Result<Vec<u64>> {
     ensure!(count <= MOST, "{count} numbers in a column");
     match how {
         How::Pco => {
-            let mut values = vec![0u64; count];
-            // pco says that there is no more only where there is room for more.
+            // pco stops where there is no more room: one more shows whether there is more.
+            let mut values = vec![0u64; count + 1];
             let progress = simple_decompress_into(bytes, &mut values)
                 .map_err(|e| anyhow!("a column is no pco stream: {e}"))?;
+            let found = progress.n_processed;
+            ensure!(found <= count, "a column has over {count} numbers");
             ensure!(
-                progress.n_processed == count,
-                "a column has {} numbers instead of {count}",
-                progress.n_processed
+                found == count,
+                "a column has {found} numbers instead of {count}"
             );
+            values.truncate(count);
             Ok(values)
         }
         How::Zlib => unzip(bytes, count),
@@ -75,7 +77,9 @@ fn unzip(bytes: &[u8], count: usize) -> Result<Vec<u64>> {
     // The longest LEB128 form of 64 bits.
     const LONGEST: u64 = 10;
     let mut plain = Vec::new();
-    ZlibDecoder::new(bytes)
+    let mut stream = ZlibDecoder::new(bytes);
+    stream
+        .by_ref()
         .take(count as u64 * LONGEST + 1)
         .read_to_end(&mut plain)
         .context("a column is no zlib stream")?;
@@ -89,6 +93,11 @@ fn unzip(bytes: &[u8], count: usize) -> Result<Vec<u64>> {
         values.len() == count,
         "a column has {} numbers instead of {count}",
         values.len()
+    );
+    let behind = bytes.len() as u64 - stream.total_in();
+    ensure!(
+        behind == 0,
+        "a column has {behind} bytes behind its numbers"
     );
     Ok(values)
 }
@@ -161,9 +170,10 @@ mod tests {
         }
 
         #[test]
-        fn a_short_column_is_an_error(values in prop::collection::vec(any::<u64>(), 1..400)) {
+        fn a_column_of_another_length_is_an_error(values in prop::collection::vec(any::<u64>(), 1..400)) {
             let (how, bytes) = pack(&values).unwrap();
             prop_assert!(unpack(how, &bytes, values.len() + 1).is_err());
+            prop_assert!(unpack(how, &bytes, values.len() - 1).is_err());
             prop_assert!(unpack(how, &bytes[..bytes.len() / 2], values.len()).is_err());
         }
 

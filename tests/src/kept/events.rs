@@ -1,13 +1,11 @@
 //! The reference's raw events of a round as a table, and back.
 
-use std::collections::HashSet;
-
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
 use crate::reference::record::{Event, What};
-use crate::reference::{Pairing, Recording, pair};
+use crate::reference::{Pairing, pair};
 
 /// What the reference saw of a round's processes.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,53 +36,9 @@ pub struct About {
 }
 
 /// The kinds of events, in the order of their numbers in the column `kind`.
-const KINDS: [&str; 5] = ["generate", "deliver", "fork", "exit", "exec"];
+pub const KINDS: [&str; 5] = ["generate", "deliver", "fork", "exit", "exec"];
 
 impl Seen {
-    /// Of a recording of the whole machine.
-    pub fn of(
-        (round, what): (&str, &str),
-        recording: &Recording,
-        pids: &[u32],
-        handled: u64,
-    ) -> Self {
-        let pids: HashSet<u32> = pids.iter().copied().collect();
-        let threads: Vec<(u32, u32)> = recording
-            .threads
-            .iter()
-            .filter(|(pid, _)| pids.contains(pid))
-            .copied()
-            .collect();
-        let mut tids: HashSet<u32> = threads.iter().map(|(_, tid)| *tid).collect();
-        let mut events = Vec::new();
-        for event in &recording.events {
-            let mine = match event.what {
-                What::Generate { target, .. } => tids.contains(&target),
-                _ => pids.contains(&event.pid),
-            };
-            if mine {
-                if event.what == What::Fork {
-                    tids.insert(event.tid);
-                }
-                events.push(*event);
-            }
-        }
-        let mut pids: Vec<u32> = pids.into_iter().collect();
-        pids.sort_unstable();
-        Self {
-            about: About {
-                round: round.to_owned(),
-                what: what.to_owned(),
-                handled,
-                pids,
-                threads,
-                from_ns: recording.from_ns,
-                to_ns: recording.to_ns,
-            },
-            events,
-        }
-    }
-
     /// Its episodes.
     pub fn pair(&self) -> Pairing {
         pair::pair(&self.events, &self.about.threads, self.about.to_ns)
@@ -159,7 +113,7 @@ impl Seen {
 
 /// An event's numbers; the last four are of sends, but `other` also of an execution and
 /// `flag` also of a delivery.
-const FIELDS: [&str; 7] = ["gap_ns", "pid", "tid", "other", "flag", "result", "code"];
+pub const FIELDS: [&str; 7] = ["gap_ns", "pid", "tid", "other", "flag", "result", "code"];
 
 fn kind(what: &What) -> usize {
     match what {
@@ -271,6 +225,32 @@ mod tests {
         ) {
             let seen = seen(parts);
             prop_assert_eq!(Seen::from_table(&seen.table().unwrap()).unwrap(), seen);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_numbers_are_read_without_a_panic(
+            kinds in prop::collection::vec(0u64..6, 0..20),
+            values in prop::collection::vec(any::<u64>(), 1..60),
+            longer in any::<bool>(),
+        ) {
+            let mut next = values.iter().copied().cycle();
+            let mut table = Table::new(seen(Vec::new()).table().unwrap().about);
+            for (number, kind) in KINDS.iter().enumerate() {
+                let own = kinds.iter().filter(|kind| **kind == number as u64).count();
+                for field in FIELDS {
+                    let values = next.by_ref().take(own + usize::from(longer)).collect();
+                    table.add(&format!("{kind}.{field}"), values);
+                }
+            }
+            table.add("kind", kinds);
+            if let Ok(seen) = Seen::from_table(&table) {
+                prop_assert_eq!(Seen::from_table(&seen.table().unwrap()).unwrap(), seen.clone());
+                for episode in seen.pair().episodes {
+                    prop_assert!(!episode.is_delivered() || episode.end_ns >= episode.sent_ns);
+                }
+            }
         }
     }
 

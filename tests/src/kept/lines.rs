@@ -43,7 +43,8 @@ const OUTCOMES: [&str; 6] = [
 ];
 /// None, for what was not delivered, and the causes.
 const CAUSES: [&str; 6] = ["", "throttled", "masked", "blocked", "runqueue", "running"];
-const COLUMNS: [&str; 14] = [
+/// The columns. A sender is one more than its pid, and 0 if there is none.
+pub const COLUMNS: [&str; 14] = [
     "gap_ns",
     "latency_ns",
     "pid",
@@ -262,6 +263,24 @@ mod tests {
             };
             let said = Said { about, lines };
             prop_assert_eq!(Said::from_table(&said.table().unwrap()).unwrap(), said);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_numbers_are_read_without_a_panic(
+            small in prop::collection::vec(0u64..8, 14),
+            large in prop::collection::vec(any::<u64>(), 14),
+            from in prop::collection::vec(any::<bool>(), 14),
+        ) {
+            let about = json!({"round": "x", "from_ns": 9, "to_ns": 9, "precision": 1, "loss": {}});
+            let mut table = Table::new(about);
+            for (at, name) in COLUMNS.iter().enumerate() {
+                table.add(name, vec![if from[at] { large[at] } else { small[at] }]);
+            }
+            if let Ok(said) = Said::from_table(&table) {
+                prop_assert_eq!(Said::from_table(&said.table().unwrap()).unwrap(), said);
+            }
         }
     }
 

@@ -1,13 +1,16 @@
 //! The rounds that are recorded: the same kinds of processes as the agreement tests have.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result, bail};
 
-use super::events::Seen;
+use super::events::{self, Seen};
 use super::lines::{About, Said};
 use crate::actor::{Actor, Sends, Target, pause_ms};
 use crate::group::Group;
 use crate::product::Gohang;
-use crate::reference::Recorder;
+use crate::reference::record::What;
+use crate::reference::{Recorder, Recording};
 use crate::run::{DoesNotCount, Settings};
 use crate::stage::wait_senders;
 use crate::stream::Stream;
@@ -190,8 +193,52 @@ fn record_once(settings: &Settings, plan: &Plan, name: &str) -> Result<(Seen, Sa
         precision: stream.end["precision"].clone(),
         loss: stream.end["loss"].clone(),
     };
-    let seen = Seen::of((name, plan.what), &recording, &pids, handled);
+    let seen = of_processes((name, plan.what), &recording, &pids, handled);
     Ok((seen, Said::of(stream, about, &pids)))
+}
+
+/// Of a recording of the whole machine what is of these processes.
+fn of_processes(
+    (round, what): (&str, &str),
+    recording: &Recording,
+    pids: &[u32],
+    handled: u64,
+) -> Seen {
+    let pids: HashSet<u32> = pids.iter().copied().collect();
+    let threads: Vec<(u32, u32)> = recording
+        .threads
+        .iter()
+        .filter(|(pid, _)| pids.contains(pid))
+        .copied()
+        .collect();
+    let mut tids: HashSet<u32> = threads.iter().map(|(_, tid)| *tid).collect();
+    let mut events = Vec::new();
+    for event in &recording.events {
+        let mine = match event.what {
+            What::Generate { target, .. } => tids.contains(&target),
+            _ => pids.contains(&event.pid),
+        };
+        if mine {
+            if event.what == What::Fork {
+                tids.insert(event.tid);
+            }
+            events.push(*event);
+        }
+    }
+    let mut pids: Vec<u32> = pids.into_iter().collect();
+    pids.sort_unstable();
+    Seen {
+        about: events::About {
+            round: round.to_owned(),
+            what: what.to_owned(),
+            handled,
+            pids,
+            threads,
+            from_ns: recording.from_ns,
+            to_ns: recording.to_ns,
+        },
+        events,
+    }
 }
 
 /// Lets those run that send by themselves, which wait until they are told to begin.

@@ -10,14 +10,15 @@ use serde_json::Value;
 use super::column::{self, How};
 
 /// Begin of every file; the last byte is the version.
-const MAGIC: &[u8; 8] = b"ghkept\0\x01";
+pub const MAGIC: &[u8; 8] = b"ghkept\0\x01";
 
 /// A round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     /// What is said of it once.
     pub about: Value,
-    columns: Vec<(String, Vec<u64>)>,
+    /// Name and numbers of each, in the file's order.
+    pub columns: Vec<(String, Vec<u64>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,6 +158,50 @@ mod tests {
             let _ = read(&bytes);
             let _ = read(&[MAGIC, &length[..], head.as_bytes(), &bytes].concat());
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_file_is_read_without_a_panic(
+            tables in tables(),
+            at in any::<prop::sample::Index>(),
+            bit in 0u8..8,
+        ) {
+            let mut bytes = write(&tables).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let _ = read(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_is_one_clear_error() {
+        let mut table = Table::new(json!({}));
+        table.add("a", (0..500).map(|n| n * n * 7919 % 1_000_003).collect());
+        table.add("b", vec![3; 40]);
+        let bytes = write(&[table]).unwrap();
+        let error = |bytes: &[u8]| format!("{:#}", read(bytes).unwrap_err());
+        assert_eq!(error(&bytes[..bytes.len() - 1]), "it is cut short");
+        assert_eq!(error(&bytes[..10]), "it is cut short");
+        assert_eq!(error(&bytes[..7]), "no kept recording of this version");
+        assert_eq!(error(&[&bytes[..], &[0, 0]].concat()), "2 bytes too many");
+        // The head's length; then a column's, and how many numbers it has.
+        let mut longer = bytes.clone();
+        longer[11] = 0xff;
+        assert_eq!(error(&longer), "it is cut short");
+        let with = |from: &str, to: &str| {
+            let end = 12 + usize::from(bytes[8]) + 256 * usize::from(bytes[9]);
+            let head = std::str::from_utf8(&bytes[12..end]).unwrap();
+            assert!(head.contains(from), "{head}");
+            let head = head.replacen(from, to, 1);
+            let length = u32::try_from(head.len()).unwrap().to_le_bytes();
+            error(&[&MAGIC[..], &length, head.as_bytes(), &bytes[end..]].concat())
+        };
+        assert_eq!(with("\"bytes\":", "\"bytes\":9"), "it is cut short");
+        let fewer = with("\"count\":500", "\"count\":499");
+        assert!(fewer.starts_with("column \"a\": a column "), "{fewer}");
+        let more = with("\"count\":40", "\"count\":41");
+        assert!(more.starts_with("column \"b\": a column "), "{more}");
     }
 
     #[test]

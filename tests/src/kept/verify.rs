@@ -75,7 +75,7 @@ fn tables(folder: &Path, stated: &Figures, name: &str) -> Result<Vec<table::Tabl
         expected.bytes,
         expected.sha256
     );
-    table::read(&bytes).with_context(|| name.to_owned())
+    table::read(&bytes).with_context(|| format!("{name} cannot be read: {ADVICE}"))
 }
 
 /// Compares figure by figure and names the first that is another.
