@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use super::go;
 use crate::workspace::Workspace;
@@ -15,6 +16,11 @@ const RECORDING: &str = "gohang-user/tests/data/stall.rec";
 const DUMPS: &str = "gohang-user/tests/data/dumps";
 /// A verdict, relative to the workspace.
 const VERDICT: &str = "gohang-user/tests/data/verdict.json";
+/// Kept recordings, relative to the workspace.
+const KEPT: [&str; 2] = ["docs/agreement/reference.bin", "docs/agreement/gohang.bin"];
+/// In the forms of the target `kept`: a send and its delivery, and a line.
+const EVENTS: [u8; 17] = [2, 0, 5, 1, 1, 7, 0, 0, 0, 1, 9, 7, 7, 0, 1, 0, 0];
+const LINE: [u8; 15] = [3, 2, 10, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
 /// The running kernel's type information.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// Types that a seed keeps.
@@ -40,6 +46,11 @@ pub fn make(workspace: &Workspace, target: &str, folder: &Path) -> Result<()> {
             &read(&workspace.root.join(VERDICT)),
             &dumps(workspace, "txt"),
         ),
+        "kept" => KEPT
+            .iter()
+            .filter_map(|file| kept(&read(&workspace.root.join(file))))
+            .chain([EVENTS.to_vec(), LINE.to_vec()])
+            .collect(),
         _ => Vec::new(),
     };
     let seeds: Vec<Vec<u8>> = seeds.into_iter().filter(|seed| !seed.is_empty()).collect();
@@ -77,6 +88,33 @@ fn records(recording: &[u8]) -> Vec<Vec<u8>> {
         at = end;
     }
     found
+}
+
+/// The shortest round of a kept recording, in the form of the target `kept` that has the length of
+/// the head in front: magic, length and head are followed by the columns' bytes in its order.
+fn kept(file: &[u8]) -> Option<Vec<u8>> {
+    const HEAD: usize = 12;
+    let length = u32_at(file, 8)? as usize;
+    let rounds: Vec<Value> = serde_json::from_slice(file.get(HEAD..HEAD + length)?).ok()?;
+    let mut rest = file.get(HEAD + length..)?;
+    let mut found: Option<(Value, &[u8])> = None;
+    for round in rounds {
+        let columns = round.get("columns")?.as_array()?;
+        let bytes = columns.iter().map(|column| column.get("bytes")?.as_u64());
+        let bytes = usize::try_from(bytes.sum::<Option<u64>>()?).ok()?;
+        let (own, tail) = rest.split_at_checked(bytes)?;
+        rest = tail;
+        if found
+            .as_ref()
+            .is_none_or(|(_, least)| own.len() < least.len())
+        {
+            found = Some((round, own));
+        }
+    }
+    let (round, columns) = found?;
+    let head = Value::from(vec![round]).to_string();
+    let length = u16::try_from(head.len()).ok()?.to_le_bytes();
+    Some([&[1], &length[..], head.as_bytes(), columns].concat())
 }
 
 /// The beginnings of the dumps whose names end so.
@@ -248,6 +286,19 @@ mod tests {
         let seeds = bundles(b"{}", &[b"SIGQUIT".to_vec()]);
         assert_eq!(seeds[0], [&[2, 0, 2, 0], b"{}".as_slice()].concat());
         assert_eq!(seeds.len(), 3);
+    }
+
+    #[test]
+    fn a_kept_recording_has_a_round() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for file in KEPT {
+            let seed = kept(&fs::read(root.join(file)).expect("committed")).expect("a round");
+            let length = usize::from(u16::from_le_bytes([seed[1], seed[2]]));
+            let head: Value = serde_json::from_slice(&seed[3..3 + length]).expect("JSON");
+            assert_eq!(head.as_array().map(Vec::len), Some(1), "{file}");
+            assert!(seed.len() < 200_000, "{file}: {} bytes", seed.len());
+        }
+        assert_eq!(kept(b"ghkept"), None);
     }
 
     #[test]
