@@ -7,6 +7,7 @@ mod btf;
 mod chain_cost;
 mod crowd;
 mod growth;
+mod paired;
 mod pairs;
 mod peers;
 mod ping_pong;

@@ -2,37 +2,20 @@
 
 use std::fmt;
 
-use super::Measured;
+use super::work::Work;
+use crate::bench::paired::{Measured, Page};
 
 /// What tracing may cost a program, percent.
 const AIM: f64 = 1.0;
 
-/// Everything measured.
-#[derive(Debug)]
-pub struct Page {
-    pub kernel: String,
-    pub cpus: usize,
-    pub version: String,
-    pub go: &'static str,
-    pub pairs: usize,
-    pub measured: Vec<Measured>,
-}
-
 /// Markdown, without the heading.
-impl fmt::Display for Page {
+impl fmt::Display for Page<Work> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kernel,
-            cpus,
-            version,
-            go,
-            pairs,
-            measured,
-        } = self;
+        self.begin(f, "chain-cost")?;
+        let pairs = self.pairs;
         writeln!(
             f,
-            "\nPrinted by `cargo xtask bench chain-cost` (as root), here with {version}, kernel \
-             {kernel}, {cpus} CPUs, Go\n{go}: runs that `gohang trace` traces with everything \
+            "runs that `gohang trace` traces with everything \
              attached against runs with nothing attached,\n{pairs} pairs, now the one first and \
              now the other. A change is one for the worse within a pair; its\nmedian is given with \
              the distribution-free 95 % interval from order statistics (that of the sign\ntest). \
@@ -41,7 +24,7 @@ impl fmt::Display for Page {
              | work | figure | nothing attached | change | 95 % interval | below {AIM:.0} % |\n\
              | --- | --- | ---: | ---: | ---: | --- |"
         )?;
-        for Measured { work, changes } in measured {
+        for Measured { work, changes } in &self.measured {
             for change in changes {
                 let (low, high) = change.percent.interval;
                 let digits = usize::from(change.alone < 1000.0);

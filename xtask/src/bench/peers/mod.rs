@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::chain_cost::{GO, build_service, work::WORKS};
+use super::chain_cost::{build_service, work::WORKS};
 use super::crowd::Crowd;
+use super::paired::GO;
 use super::product::Product;
 use super::set::Set;
 use super::worker::Worker;

@@ -2,39 +2,22 @@
 
 use std::fmt;
 
-use super::Measured;
+use super::work::Work;
+use crate::bench::paired::{Measured, Page};
 
 /// What gohang may add to a command's time, ms.
 const AIM_MS: f64 = 50.0;
 /// And percent.
 const AIM_PERCENT: f64 = 1.0;
 
-/// Everything measured.
-#[derive(Debug)]
-pub struct Page {
-    pub kernel: String,
-    pub cpus: usize,
-    pub version: String,
-    pub go: &'static str,
-    pub pairs: u16,
-    pub measured: Vec<Measured>,
-}
-
 /// Markdown, without the heading.
-impl fmt::Display for Page {
+impl fmt::Display for Page<Work> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kernel,
-            cpus,
-            version,
-            go,
-            pairs,
-            measured,
-        } = self;
+        self.begin(f, "run-cost")?;
+        let pairs = self.pairs;
         writeln!(
             f,
-            "\nPrinted by `cargo xtask bench run-cost` (as root), here with {version}, kernel \
-             {kernel}, {cpus} CPUs, Go\n{go}: commands that finish normally below `gohang run` \
+            "commands that finish normally below `gohang run` \
              against the same commands bare, from\ntheir start to the end of their output; \
              {pairs} pairs, now the one first and now the other. What is\nadded within a pair \
              is given by its median with the distribution-free 95 % interval from order\n\
@@ -48,7 +31,7 @@ impl fmt::Display for Page {
              | below {AIM_MS:.0} ms | below {AIM_PERCENT:.0} % |\n\
              | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |"
         )?;
-        for Measured { work, changes } in measured {
+        for Measured { work, changes } in &self.measured {
             for (index, change) in changes.iter().enumerate() {
                 let (amount, percent) = (change.amount, change.percent);
                 // The aims are for the time.
