@@ -142,8 +142,10 @@ pub struct BreakerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evidence")]
 pub struct EvidenceArgs {
-    /// Trace the preemption signals of its Go programs: auto, where that is possible, from 1 s
-    /// after its start, or sooner if it does not seem to get on; always, from before its first
+    /// Trace the preemption signals of its Go programs: auto, where that is possible, from when
+    /// it gives cause for doubt (no progress for 5 s or a tenth of a limit on that, half of
+    /// --timeout or go test's own limit used up, short of CPU quota, memory or tasks), or from
+    /// 1 s after its start where a limit is below 10 s; always, from before its first
     /// instruction, or not to run it; never.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = TraceArg::Auto)]
     pub trace: TraceArg,

@@ -20,8 +20,7 @@ pub(super) fn warnings(
         let variable = |name: &str| std::env::var(name).ok();
         of_job(&variable)
     });
-    let goflags = std::env::var("GOFLAGS").unwrap_or_default();
-    check(go_timeout(command, &goflags), breaker, job)
+    check(test_limit(command), breaker, job)
 }
 
 /// `go`: `go test`'s own limit. `job`: the CI job's, and how it is known.
@@ -106,6 +105,11 @@ pub(crate) enum TestLimit {
 /// The limit of the CI job that the environment tells, and the variable that does.
 pub(crate) fn ci_job_limit() -> Option<(Duration, &'static str)> {
     of_job(&|name: &str| std::env::var(name).ok())
+}
+
+/// The command's own limit on each test binary, as in [`go_timeout`].
+pub(super) fn test_limit(command: &[OsString]) -> Option<Duration> {
+    go_timeout(command, &std::env::var("GOFLAGS").unwrap_or_default())
 }
 
 /// The limit that `go test` puts on each test binary; `None` when the command is not one, or

@@ -76,7 +76,9 @@ pub fn run(options: &Options, keeper: &mut dyn Keeper) -> Result<Outcome, RunErr
         inherited,
         !shares_group,
         |pid, own| {
-            let watch = Watch::new(&options.breaker, &layout, &proc, pid, own, Instant::now())?;
+            let limit = clash::test_limit(&options.command);
+            let (breaker, now) = (&options.breaker, Instant::now());
+            let watch = Watch::new(breaker, &layout, &proc, pid, own, limit, now)?;
             let mut tracer = Tracer::start(options.tracing, &layout, &proc, pid);
             if options.tracing == Tracing::Always {
                 tracer.wait().map_err(RunError::NotTraced)?;
@@ -274,9 +276,6 @@ impl Session {
             if let Some(why) = tracer.news() {
                 log::info!("preemption signals are not traced: {why}");
             }
-            if watch.is_suspect(now) {
-                tracer.look_closer();
-            }
             if let Some(verdict) = watch.tick(now, place, streams, &mut say) {
                 watch.fill(&mut evidence, &verdict, now, streams);
                 let ladder = ladder::Ladder {
@@ -292,6 +291,11 @@ impl Session {
                     decided: now,
                 };
                 return ladder.climb(verdict).map(Some);
+            }
+            if watch.is_suspect(now) {
+                tracer.look_closer();
+            } else if !tracer.has_begun() && watch.is_doubtful(now, streams.seen()) {
+                tracer.begin();
             }
         }
     }

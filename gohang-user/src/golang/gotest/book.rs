@@ -226,6 +226,14 @@ impl Book {
         all
     }
 
+    /// Since when the test has run that has run longest, with those that have parts, and
+    /// without those that are paused.
+    #[must_use]
+    pub fn longest_running(&self) -> Option<Instant> {
+        let all = self.running.values().filter(|(_, paused)| !paused);
+        all.map(|&(since, _)| since).min()
+    }
+
     fn has_ended(&mut self, key: (String, String), result: Result, took: Option<Duration>) {
         self.ended_total += 1;
         if result == Result::Pass || self.ended.len() >= MAX_ENDED {

@@ -26,7 +26,8 @@ pub enum TraceState {
     },
     /// It was on.
     On {
-        /// Since when, before or after the command's start: negative is before.
+        /// Since when, before or after the command's start: negative is before. What was
+        /// earlier is not in the report, which says nothing of it.
         since_ns: i64,
     },
     /// It was on and failed.

@@ -47,7 +47,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         .filter(|process| process.cpus.is_some());
     let busiest = busiest.max_by(|a, b| a.cpus.unwrap_or(0.0).total_cmp(&b.cpus.unwrap_or(0.0)));
     // The place where a signal that came often met it, if the tracer saw that.
-    let interrupted = case.evidence.trace.report.as_ref().and_then(|report| {
+    let report = case.evidence.trace.report.as_ref();
+    let interrupted = report.and_then(|report| {
         let mut all: Vec<_> = report
             .processes
             .iter()
@@ -97,7 +98,11 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             .because([used])
             .because(running.iter().take(NAMED).map(|one| words::goroutine(one)))
             .because(interrupted.map(|(function, count)| {
-                format!("preemption signals interrupted {function} {count} times")
+                let within = report.map_or(0, |report| report.duration_ns);
+                format!(
+                    "within {} preemption signals interrupted {function} {count} times",
+                    words::time(within)
+                )
             }))
             .next([look])
             .next(case.test().map(|_| case.again("--idle-timeout 30s"))),

@@ -153,6 +153,31 @@ fn what_speaks_for_it_is_said() {
 }
 
 #[test]
+fn what_was_traced_of_a_part_is_not_told_of_the_whole() {
+    let untold = |since_ns: i64, programs: bool| {
+        let mut evidence = stopped(busy(1.0, RUNS, NONE), 5);
+        evidence.trace.state = TraceState::On { since_ns };
+        if let Some(report) = evidence.trace.report.as_mut().filter(|_| !programs) {
+            report.processes.clear();
+        }
+        judged(&evidence).lacking
+    };
+    let told = "preemption signals were not traced in its first 7.5 s";
+    assert_eq!(untold(7_500_000_000, true), [told]);
+    for (since_ns, programs) in [(0, true), (-200_000_000, true), (7_500_000_000, false)] {
+        assert_eq!(untold(since_ns, programs), [""; 0], "{since_ns} {programs}");
+    }
+    // Signals are counted within what was traced.
+    let evidence = stopped(busy(1.0, RUNS, NONE), 5);
+    let said = judged(&evidence).evidence;
+    let counted = "within 10 s preemption signals interrupted main.(*server).run 62 times";
+    assert!(
+        said.iter().any(|line| line.starts_with(counted)),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn what_waits_for_the_kernel_to_find_memory() {
     let mut evidence = within_group(evidence(), 97, 0);
     assert_eq!(cause(&evidence).0, Cause::None);

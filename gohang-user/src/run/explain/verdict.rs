@@ -8,7 +8,7 @@ use super::cause::Cause;
 use super::finding::{Confidence, Finding};
 use super::fingerprint::fingerprint;
 use super::words;
-use crate::run::evidence::{Exceeded, LiftOutcome, RunningTest};
+use crate::run::evidence::{Evidence, Exceeded, LiftOutcome, RunningTest, TraceState};
 
 /// Raised when a field changes its meaning or goes away.
 pub const VERDICT_VERSION: u32 = 1;
@@ -89,8 +89,28 @@ impl Verdict {
             others: found
                 .filter(|finding| finding.cause != Cause::None)
                 .collect(),
-            lacking: evidence.lacking.clone(),
+            lacking: evidence
+                .lacking
+                .iter()
+                .cloned()
+                .chain(not_traced(evidence))
+                .collect(),
             provisional: asked && case.dumps.is_empty(),
         }
     }
+}
+
+/// The part of the run that the tracer did not see of Go programs that it saw.
+fn not_traced(evidence: &Evidence) -> Option<String> {
+    let TraceState::On { since_ns } = evidence.trace.state else {
+        return None;
+    };
+    let report = evidence.trace.report.as_ref()?;
+    let before = u64::try_from(since_ns).ok().filter(|before| *before > 0)?;
+    (!report.processes.is_empty()).then(|| {
+        format!(
+            "preemption signals were not traced in its first {}",
+            words::time(before)
+        )
+    })
 }

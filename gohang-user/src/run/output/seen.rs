@@ -99,6 +99,13 @@ impl Seen {
         all
     }
 
+    /// Since when the test has run that has run longest, of those that are not paused.
+    pub fn longest_running(&self) -> Option<Instant> {
+        let state = self.lock();
+        let books = [state.out.book(), state.err.book()];
+        books.iter().filter_map(|book| book.longest_running()).min()
+    }
+
     /// The tests, as of `now`.
     pub fn tests(&self, now: Instant) -> Tests {
         let running = self.running().into_iter().map(|running| RunningTest {
@@ -199,6 +206,23 @@ mod tests {
         assert_eq!(seen.last_output(), later);
         let running = seen.running();
         assert_eq!((running.len(), running[0].test.as_str()), (1, "TestB"));
+    }
+
+    #[test]
+    fn the_test_that_has_run_longest_is_none_that_is_paused() {
+        let begin = Instant::now();
+        let at = |s| begin + Duration::from_secs(s);
+        let seen = Seen::new(begin);
+        assert_eq!(seen.longest_running(), None);
+        seen.take(Stream::Out, b"=== RUN   TestA\n=== PAUSE TestA\n", at(1));
+        assert_eq!(seen.longest_running(), None);
+        seen.take(Stream::Out, b"=== RUN   TestB\n", at(2));
+        seen.take(Stream::Out, b"=== RUN   TestB/part\n", at(3));
+        assert_eq!(seen.longest_running(), Some(at(2)));
+        let ended = b"    --- PASS: TestB/part (0.00s)\n--- PASS: TestB (0.00s)\n";
+        seen.take(Stream::Out, ended, at(4));
+        seen.take(Stream::Out, b"=== CONT  TestA\n", at(5));
+        assert_eq!(seen.longest_running(), Some(at(5)));
     }
 
     #[test]

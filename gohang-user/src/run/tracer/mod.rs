@@ -1,8 +1,9 @@
 //! The tracer beside a run: preemption signals of the Go programs in the command's group, from
-//! before its first instruction or from shortly after, in a thread of its own.
+//! before its first instruction, or from when it is asked to begin, in a thread of its own.
 //!
-//! Loading takes longer than a short command: by default the command does not wait for it, and
-//! nothing is loaded for one that ends at once.
+//! Loading takes 0.1 to 0.2 s of CPU time, which a command that gets on should not pay for: by
+//! default nothing is loaded before the command gives cause for doubt. What is traced is then
+//! the end of the run, and never stands for the whole of it.
 
 mod trace;
 
@@ -20,15 +21,13 @@ use crate::run::evidence::{Trace, TraceState};
 /// How long the command waits for the tracer where it is to.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a command has run before anything is loaded for it where it does not wait for that
-/// (sooner, once it does not seem to get on). Loading takes 0.1 to 0.2 s of CPU time: less than
-/// that is lost of a hang, and a command that ends sooner is spared it.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Why there is nothing of one that was not asked to begin.
+const NOT_BEGUN: &str = "until the verdict nothing had given cause for that";
 
 /// Whether to trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tracing {
-    /// Where that is possible, from shortly after the command's start.
+    /// Where that is possible, from when the command gives cause for doubt.
     #[default]
     Auto,
     /// From before the command's first instruction, and not to run it if that is not possible.
@@ -51,7 +50,9 @@ enum Told {
 /// What the thread is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
-    /// To look into the Go programs as well.
+    /// To begin.
+    Begin,
+    /// To look into the Go programs as well, and to begin if it has not.
     Closer,
     /// To end.
     End,
@@ -63,6 +64,8 @@ pub(super) struct Tracer {
     state: State,
     /// When the command was let go.
     started_ns: u64,
+    /// It was asked to begin, or not to wait for that.
+    begun: bool,
     looks_closer: bool,
 }
 
@@ -79,7 +82,8 @@ enum State {
 }
 
 impl Tracer {
-    /// Begins to trace the group that holds process `pid` alone.
+    /// Of the group that holds process `pid` alone. With [`Tracing::Auto`] it waits for
+    /// [`Self::begin`].
     pub fn start(wanted: Tracing, layout: &CgroupLayout, proc: &ProcRoot, pid: u32) -> Self {
         let state = match wanted {
             Tracing::Never => Err("--trace never was given".to_owned()),
@@ -91,12 +95,9 @@ impl Tracer {
             let (ask, asked) = channel();
             let (tell, told) = channel();
             let thread = std::thread::Builder::new().name("tracer".into());
-            let after = match wanted {
-                Tracing::Always => Duration::ZERO,
-                Tracing::Auto | Tracing::Never => SETTLE,
-            };
+            let waits = wanted != Tracing::Always;
             thread
-                .spawn(move || trace::run(group, after, &asked, &tell))
+                .spawn(move || trace::run(group, waits, &asked, &tell))
                 .map_err(|error| format!("cannot start a thread: {error}"))?;
             Ok(State::On {
                 told,
@@ -108,6 +109,7 @@ impl Tracer {
         Self {
             state: state.unwrap_or_else(State::Off),
             started_ns: 0,
+            begun: wanted == Tracing::Always,
             looks_closer: false,
         }
     }
@@ -175,8 +177,21 @@ impl Tracer {
         }
     }
 
+    /// Whether it was asked to begin, or did at the start.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Asks it to begin, at a lower priority than the command has: that is only in doubt.
+    pub fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.ask(Ask::Begin);
+        }
+    }
+
     /// Asks it to look into the Go programs from now on, which costs those something.
     pub fn look_closer(&mut self) {
+        self.begun = true;
         if !std::mem::replace(&mut self.looks_closer, true) {
             self.ask(Ask::Closer);
         }
@@ -197,19 +212,21 @@ impl Tracer {
     /// What it saw, if it tells within `limit`. Call [`Self::end`] before.
     pub fn take(&mut self, limit: Duration) -> Trace {
         let end = Instant::now() + limit;
-        let State::On {
-            told,
-            since_ns,
-            failed,
-            ..
-        } = &mut self.state
-        else {
-            return Trace {
-                state: TraceState::Off {
-                    why: self.off().unwrap_or_default().to_owned(),
-                },
-                report: None,
-            };
+        let off = |why: &str| Trace {
+            state: TraceState::Off {
+                why: why.to_owned(),
+            },
+            report: None,
+        };
+        let (told, since_ns, failed) = match &mut self.state {
+            State::Off(why) => return off(why),
+            State::On { .. } if !self.begun => return off(NOT_BEGUN),
+            State::On {
+                told,
+                since_ns,
+                failed,
+                ..
+            } => (told, since_ns, failed),
         };
         let mut report = None;
         while failed.is_none() {
@@ -302,6 +319,74 @@ mod tests {
         assert!(tracer.off().unwrap().contains("--trace never"));
     }
 
+    /// A tracer with a thread that waits to be asked, for a group that does not exist.
+    fn waiting() -> (Tracer, std::thread::JoinHandle<()>) {
+        let (ask, asked) = channel();
+        let (tell, told) = channel();
+        let group = PathBuf::from("/gohang-no-such-group");
+        let thread = std::thread::spawn(move || trace::run(group, true, &asked, &tell));
+        let tracer = Tracer {
+            state: State::On {
+                told,
+                ask,
+                since_ns: None,
+                failed: None,
+            },
+            started_ns: 0,
+            begun: false,
+            looks_closer: false,
+        };
+        (tracer, thread)
+    }
+
+    #[test]
+    fn one_that_was_not_asked_to_begin_ends_at_once_and_was_off() {
+        let (mut tracer, thread) = waiting();
+        tracer.end();
+        thread.join().unwrap();
+        assert_eq!((tracer.news(), tracer.off()), (None, None));
+        let begun = Instant::now();
+        let trace = tracer.take(Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let off = TraceState::Off {
+            why: NOT_BEGUN.to_owned(),
+        };
+        assert_eq!((trace.state, trace.report), (off, None));
+        // The command's own end drops it.
+        let (tracer, thread) = waiting();
+        drop(tracer);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn it_is_asked_to_begin_once_and_to_look_closer_before_or_after() {
+        let (mut tracer, asked) = {
+            let (ask, asked) = channel();
+            let (_, told) = channel();
+            let state = State::On {
+                told,
+                ask,
+                since_ns: None,
+                failed: None,
+            };
+            let tracer = Tracer {
+                state,
+                started_ns: 0,
+                begun: false,
+                looks_closer: false,
+            };
+            (tracer, asked)
+        };
+        tracer.begin();
+        tracer.begin();
+        tracer.look_closer();
+        tracer.begin();
+        assert_eq!(
+            asked.try_iter().collect::<Vec<_>>(),
+            [Ask::Begin, Ask::Closer]
+        );
+    }
+
     #[test]
     fn a_thread_that_does_not_answer_is_not_waited_for() {
         let (ask, asked) = channel();
@@ -314,10 +399,14 @@ mod tests {
                 failed: None,
             },
             started_ns: 5_000,
+            begun: false,
             looks_closer: false,
         };
+        assert!(!tracer.has_begun());
         tracer.look_closer();
         tracer.look_closer();
+        assert!(tracer.has_begun());
+        tracer.begin();
         tracer.end();
         assert_eq!(
             asked.try_iter().collect::<Vec<_>>(),

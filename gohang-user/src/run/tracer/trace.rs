@@ -1,7 +1,7 @@
 //! The tracer's thread.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,19 +26,18 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 /// one that idles.
 const NICE: i32 = 10;
 
-/// Traces `group`, when some time has passed, until told to stop, and hands over the report.
-pub(super) fn run(group: PathBuf, after: Duration, asked: &Receiver<Ask>, tell: &Sender<Told>) {
-    let closer = match asked.recv_timeout(after) {
-        Err(RecvTimeoutError::Timeout) => false,
+/// Traces `group`, when asked to begin if it `waits` for that, until told to stop, and hands
+/// over the report.
+pub(super) fn run(group: PathBuf, waits: bool, asked: &Receiver<Ask>, tell: &Sender<Told>) {
+    let first = if waits { asked.recv() } else { Ok(Ask::Begin) };
+    let closer = match first {
+        Ok(Ask::Begin) => false,
         Ok(Ask::Closer) => true,
-        Ok(Ask::End) | Err(RecvTimeoutError::Disconnected) => {
-            let why = "the kernel programs were not loaded yet";
-            let _ = tell.send(Told::Failed(why.to_owned()));
-            return;
-        }
+        // Who did not ask it to begin expects nothing.
+        Ok(Ask::End) | Err(RecvError) => return,
     };
-    // Whoever has gone does not want to know.
-    let begin = Tracing::begin(group, closer, !after.is_zero() && !closer);
+    // A command that is only in doubt is not to be slowed down.
+    let begin = Tracing::begin(group, closer, waits && !closer);
     let outcome = begin.and_then(|mut tracing| {
         let _ = tell.send(Told::Open(tracing.begin.start.mono_ns));
         // Before the probes are off, which takes a while.
@@ -123,7 +122,7 @@ impl Tracing {
                 Ok(Ask::Closer) => self.live.probe_programs()?,
                 Ok(Ask::End) => return self.finish().map(Some),
                 Err(TryRecvError::Disconnected) => return Ok(None),
-                Err(TryRecvError::Empty) => {}
+                Ok(Ask::Begin) | Err(TryRecvError::Empty) => {}
             }
             self.pump()?;
             if looked.elapsed() >= LOOK_EVERY {

@@ -6,6 +6,7 @@
 //! killed for want of memory. Each of those conditions alone is only said: a command that is
 //! throttled nine tenths of the time may be slow and healthy.
 
+mod doubt;
 mod history;
 mod known;
 mod meter;
@@ -19,12 +20,13 @@ use std::io::{Read as _, Seek as _};
 use std::time::{Duration, Instant};
 
 use super::breaker::Breaker;
-use super::output::Streams;
+use super::output::{Seen, Streams};
 use super::place::Place;
 use crate::cgroup::{CgroupError, CgroupLayout};
 use crate::process::ProcRoot;
 use crate::units::span;
 
+use doubt::{Doubt, Look};
 use history::History;
 use meter::Meter;
 pub(super) use pace::Pacer;
@@ -50,6 +52,7 @@ pub(super) struct Watch {
     work: Work,
     history: History,
     warner: Warner,
+    doubt: Doubt,
     started: Instant,
     last_tick: Instant,
     last_output: Instant,
@@ -66,6 +69,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Of the command in process `pid`, started at `now`. `own`: its groups hold nothing else.
+    /// `test_limit`: its own limit on a test binary.
     ///
     /// # Errors
     /// When the process has ended.
@@ -75,6 +79,7 @@ impl Watch {
         proc: &ProcRoot,
         pid: u32,
         own: bool,
+        test_limit: Option<Duration>,
         now: Instant,
     ) -> Result<Self, CgroupError> {
         let mut meter = Meter::new(layout, proc, pid, own)?;
@@ -86,7 +91,9 @@ impl Watch {
         let useful = breaker.useful_cpu.min(quota * USEFUL_PART_OF_QUOTA);
         // What was just before the last progress counts too.
         let mut history = History::new(breaker.looks_back() + JUST_BEFORE);
-        history.push(meter.sample(now));
+        let first = meter.sample(now);
+        let doubt = Doubt::new(breaker, test_limit, &first);
+        history.push(first);
         let alarms = meter.alarms();
         // The first reading arms them.
         alarms.iter().for_each(read);
@@ -96,6 +103,7 @@ impl Watch {
             work: Work::new(proc.clone(), now),
             history,
             warner: Warner::new(breaker),
+            doubt,
             started: now,
             last_tick: now,
             last_output: now,
@@ -111,10 +119,11 @@ impl Watch {
     /// When the next look is due.
     pub fn next_tick(&self) -> Instant {
         let next = self.last_tick + self.breaker.sample_every;
-        match self.breaker.timeout {
-            Some(limit) => next.min(self.started + self.paused + limit),
-            None => next,
-        }
+        let at = |limit: Duration| self.started + self.paused + limit;
+        let doubt = self.doubt.after().map(at);
+        let doubt = doubt.filter(|at| self.last_tick < *at);
+        let end = self.breaker.timeout.map(at);
+        [doubt, end].into_iter().flatten().fold(next, Instant::min)
     }
 
     /// Looks, says what is worth saying, and judges.
@@ -164,6 +173,20 @@ impl Watch {
     /// `--timeout` comes near.
     pub fn is_suspect(&self, now: Instant) -> bool {
         self.warner.is_suspect(self.idle(now), self.elapsed(now))
+    }
+
+    /// Whether there is a first sign that a verdict may be needed.
+    pub fn is_doubtful(&self, now: Instant, seen: &Seen) -> bool {
+        let since = || seen.longest_running();
+        let test = self.doubt.is_about_tests().then(since).flatten();
+        self.history.last().is_some_and(|sample| {
+            self.doubt.is_raised(&Look {
+                elapsed: self.elapsed(now),
+                idle: self.idle(now),
+                test: test.map(|since| now.saturating_duration_since(since)),
+                sample,
+            })
+        })
     }
 
     /// Files of which a change (`POLLPRI`) is worth a look at once.

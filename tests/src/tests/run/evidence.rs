@@ -1,11 +1,13 @@
 //! What is learned of a command that hangs, before it is ended.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::bpf;
 use crate::product::{Finished, Gohang};
@@ -22,6 +24,10 @@ pub fn tests() -> Vec<Test> {
         Test {
             name: "run::traced_from_the_start",
             body: traced_from_the_start,
+        },
+        Test {
+            name: "run::traced_once_in_doubt",
+            body: traced_once_in_doubt,
         },
         Test {
             name: "run::not_traced_without_rights",
@@ -125,6 +131,57 @@ fn traced_from_the_start(settings: &Settings, report: &mut Report) -> Result<()>
     })?;
     let end = wrapped::run(settings, &[], &words(&["true"]))?;
     ended(&end, 0)
+}
+
+/// For a command that gets on nothing is loaded; once it does not, the trace begins, and the
+/// evidence says from when on.
+fn traced_once_in_doubt(settings: &Settings, report: &mut Report) -> Result<()> {
+    settings.hierarchy()?;
+    let folder = tempfile::tempdir()?;
+    let kept = folder.path().to_str().context("not UTF-8")?;
+    // A tenth of the idle limit without progress is a sign.
+    let options = ["--bundle-dir", kept, "--idle-timeout", "10s"];
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.25; done; echo end; \
+                  exec sleep 1000";
+    let mut command = wrapped(settings, &options, &words(&["sh", "-c", script]))?;
+    let begin = crate::sys::mono_ns();
+    let mut child = wrapped::spawn_piped(&mut command)?;
+    let mut out = BufReader::new(child.stdout.take().context("no pipe")?);
+    let mut line = String::new();
+    while line != "end\n" {
+        line.clear();
+        ensure!(out.read_line(&mut line)? > 0, "it ended early");
+    }
+    let silent_ns = crate::sys::mono_ns() - begin;
+    let held = bpf::held_by(child.id())?;
+    ensure!(held.is_empty(), "while it got on: {held:?}");
+    wrapped::until("what is loaded in doubt", Duration::from_secs(8), || {
+        Ok(bpf::held_by(child.id())?.len() > 5)
+    })?;
+    let loaded_ns = crate::sys::mono_ns() - begin;
+    let status = child.wait()?;
+    ensure!(status.code() == Some(124), "{status}");
+    wrapped::nothing_left()?;
+    let files = std::fs::read_dir(folder.path())?.filter_map(|entry| Some(entry.ok()?.path()));
+    let bundle = files
+        .into_iter()
+        .find(|path| path.to_string_lossy().ends_with(".tar.zst"));
+    let opened = Command::new(settings.gohang()?)
+        .args(["open", "--member", "evidence.json"])
+        .arg(bundle.context("no bundle")?)
+        .output()?;
+    ensure!(opened.status.success(), "{}", opened.status);
+    let evidence: Value = serde_json::from_slice(&opened.stdout)?;
+    let state = &evidence["trace"]["state"];
+    report.note(format!(
+        "silent after {silent_ns} ns, loaded after {loaded_ns} ns, {state}"
+    ));
+    let since_ns = state["since_ns"].as_u64().context("not traced")?;
+    ensure!(
+        since_ns > silent_ns,
+        "traced since {since_ns} ns, silent since {silent_ns} ns"
+    );
+    Ok(())
 }
 
 /// A line says what there is not; the command runs all the same, unless it was not to.

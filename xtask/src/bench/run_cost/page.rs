@@ -22,9 +22,9 @@ impl fmt::Display for Page<Work> {
              {pairs} pairs, now the one first and now the other. What is\nadded within a pair \
              is given by its median with the distribution-free 95 % interval from order\n\
              statistics (that of the sign test). CPU time is that of gohang and the command \
-             together, and\nmost of what is added is the loading of the kernel programs, 1 s \
-             after the start. What a look at a\ncommand takes, every 0.5 s by default, is a \
-             hundredth of what is added to `sleep`, which is not\ntraced. The aim is that the \
+             together. Nothing is\ntraced of these: the kernel programs are loaded when a command \
+             gives cause for doubt. What a look at\na command takes, every 0.5 s by default, is a \
+             hundredth of what is added to `sleep`. The aim is that the \
              intervals of a suite's time end below {AIM_MS:.0} ms and below {AIM_PERCENT:.0} %;\n\
              where an interval holds that figure, neither is shown.\n\n\
              | command | figure | bare | added | 95 % interval | added | 95 % interval \
