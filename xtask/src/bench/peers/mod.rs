@@ -46,12 +46,12 @@ const FIGURES: &str = "docs/cost-peers.json";
 /// Rounds of the quick form.
 const QUICK: u16 = 3;
 
-/// Switches a batch, and batches a figure.
-const SWITCHES: u64 = 10_000;
-const SWITCH_BATCHES: usize = 6;
+/// Switches a batch, and batches a figure: short ones, so that some have the core for themselves.
+const SWITCHES: u64 = 400;
+const SWITCH_BATCHES: usize = 250;
 /// The same of signals.
-const SIGNALS: u64 = 2_000;
-const SIGNAL_BATCHES: u64 = 20;
+const SIGNALS: u64 = 400;
+const SIGNAL_BATCHES: u64 = 100;
 /// Between two batches of signals: who reads of them in user space shall keep up.
 const DRAIN: Duration = Duration::from_millis(10);
 
