@@ -11,7 +11,7 @@ use gohang_common::thread::{Pending, Thread, state};
 
 use crate::chain;
 use crate::emit::{self, Directed, End, Of};
-use crate::kernel::{Current, PF_EXITING, Task, current, load, offset};
+use crate::kernel::{Current, PF_EXITING, Task, current, load, offset, probe};
 use crate::maps::{GO, WINDOW, scratch};
 use crate::regs::{Regs, goroutine, user_regs};
 use crate::threads::{
@@ -82,7 +82,7 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let send = Send {
         target,
         outcome,
-        sender: sender(ctx.arg(1)),
+        sender: sender(ctx.arg::<usize>(1) as u64),
     };
     // SAFETY: a helper without preconditions.
     let current = unsafe { bpf_get_current_task() };
@@ -136,11 +136,12 @@ struct Sender {
 /// SEND_SIG_PRIV (1, the kernel) or points to a siginfo whose code is positive
 /// when the kernel made it (include/linux/sched/signal.h).
 #[inline(always)]
-fn sender(info: *const u8) -> Sender {
-    let from_user = match info as usize {
+fn sender(info: u64) -> Sender {
+    let from_user = match info {
         0 => true,
         1 => false,
-        _ => load::<i32>(info, offset!(info_code)) <= 0,
+        // Not by its type: from 6.12 on, the verifier takes the argument for a number.
+        address => probe::<i32>(address, offset!(info_code)).unwrap_or(1) <= 0,
     };
     if from_user {
         let Current { tgid, tid } = current();
