@@ -114,7 +114,6 @@ mod tests {
             cause: cause(&parts),
             estimate: false,
             cgroup_id: None,
-            ran_ns: 0,
         }
     }
 

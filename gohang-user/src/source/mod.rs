@@ -2,7 +2,6 @@
 //! without privileges.
 
 mod check;
-mod counted;
 mod facts;
 mod live;
 mod pending;

@@ -101,7 +101,6 @@ fn episode() -> Episode {
         cause: Cause::RunQueue,
         estimate: true,
         cgroup_id: Some(77),
-        ran_ns: 0,
     }
 }
 

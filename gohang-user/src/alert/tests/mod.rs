@@ -30,7 +30,6 @@ fn episode(outcome: Outcome, parts: Sums) -> Episode {
         blocked_kinds: BlockedKinds::default(),
         estimate: false,
         cgroup_id: None,
-        ran_ns: 0,
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn tell(
         sends: sends.len() as u64,
         handled: ran.handled,
         episodes: latency.count,
-        episodes_in_histograms: process.episodes,
+        episodes_by_kernel: process.episodes,
         coalesced: process.coalesced,
         undelivered: undelivered(process),
         latency,
