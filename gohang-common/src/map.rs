@@ -13,6 +13,8 @@ pub mod filter {
     pub const FOREIGN: u8 = 0;
     /// Traced: user space decided, or the parent was.
     pub const TRACED: u8 = 1;
+    /// Traced, and there may be something of it in the maps of Go programs.
+    pub const GO: u8 = 2;
     /// Let through since its exec until user space decides. The low seven bits
     /// count execs, so that a decision about an earlier program never
     /// overwrites the state of a later one (compare and exchange).

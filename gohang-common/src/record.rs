@@ -93,8 +93,8 @@ pub struct Episode {
     pub flags: u8,
     /// CPU that wrote the record.
     pub cpu: u32,
-    /// Padding, zero.
-    pub pad: u32,
+    /// Time on a CPU that a delivery ended and that no sum has yet, ns; 0 if there is none.
+    pub ran_ns: u32,
     /// Thread name, NUL padded.
     pub comm: [u8; 16],
 }

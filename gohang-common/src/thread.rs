@@ -180,6 +180,10 @@ pub struct Thread {
     pub tgid: u32,
     /// Thread, root PID namespace.
     pub tid: u32,
+    /// Thread, its own PID namespace; 0 if that could not be read.
+    pub own_tid: u32,
+    /// Padding, zero.
+    pad0: u32,
     /// Start time of the process, CLOCK_MONOTONIC ns.
     pub process_start_ns: u64,
     /// Kernel id of the cgroup that the CPU controller charges, 0 if unknown.
@@ -374,6 +378,7 @@ impl Thread {
         self.close(now);
         if guessed == 0 {
             self.ran_ns = now.wrapping_sub(self.closed.start_ns);
+            self.waits.ran_ns = self.waits.ran_ns.wrapping_add(self.ran_ns);
         }
         self.open(now);
     }

@@ -12,7 +12,7 @@ use gohang_common::record::{
 use gohang_common::runtime::{
     Chain, GoRuntime, GoroutineKey, ThreadKey, UNKNOWN_OFFSET, caller, hit,
 };
-use gohang_common::thread::reload;
+use gohang_common::thread::{Thread, reload};
 
 use crate::emit;
 use crate::go::{Entry, count};
@@ -157,14 +157,15 @@ const TAKEN: u16 = 2;
 
 /// The current thread is about to run its handler for the signal.
 #[inline(always)]
-pub fn taken(tgid: u32, task: u64) {
-    if RUNTIMES.get_ptr(tgid).is_none() {
+pub fn taken(thread: &Thread) {
+    let key = ThreadKey {
+        tgid: thread.tgid,
+        tid: thread.own_tid,
+    };
+    if RUNTIMES.get_ptr(key.tgid).is_none() || key.tid == 0 {
         return;
     }
-    let Some(tid) = namespace_tid(task) else {
-        return;
-    };
-    if let Some(chain) = CHAINS.get_ptr_mut(ThreadKey { tgid, tid }) {
+    if let Some(chain) = CHAINS.get_ptr_mut(key) {
         // SAFETY: map values stay valid while the program runs.
         let chain = unsafe { &mut *chain };
         if reload(&chain.in_flight) == SENT {

@@ -153,23 +153,34 @@ fn add_bucket(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64
 #[inline(never)]
 pub fn add_value(key: &SummaryKey, series: usize, value: u64) {
     if let Some(summary) = summary(key) {
-        if let Some(moments) = element(&mut summary.series, series as u64) {
-            add_moment(moments, value);
-        }
-        add_bucket(summary, key, series, value);
+        add_value_to(summary, key, series, value);
     }
+}
+
+/// The same with the owner's summary at hand.
+#[inline(always)]
+fn add_value_to(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64) {
+    if let Some(moments) = element(&mut summary.series, series as u64) {
+        add_moment(moments, value);
+    }
+    add_bucket(summary, key, series, value);
 }
 
 /// Adds the time on a CPU that the last transition ended.
 #[inline(always)]
-pub fn add_running(thread: &mut Thread) {
-    let value = reload(&thread.ran_ns);
-    if value == UNKNOWN {
-        return;
+pub fn add_running(thread: &Thread) {
+    if reload(&thread.ran_ns) != UNKNOWN
+        && let Some(summary) = summary(&summary_key(thread))
+    {
+        add_running_to(summary, thread);
     }
-    thread.waits.ran_ns = thread.waits.ran_ns.wrapping_add(value);
-    let key = summary_key(thread);
-    if let Some(summary) = summary(&key) {
+}
+
+/// The same with the owner's summary at hand.
+#[inline(always)]
+fn add_running_to(summary: &mut Summary, thread: &Thread) {
+    let value = reload(&thread.ran_ns);
+    if value != UNKNOWN {
         atomic_add(&raw mut summary.running_ns, value);
     }
 }
@@ -177,15 +188,26 @@ pub fn add_running(thread: &mut Thread) {
 /// Adds the waits that the last switch-in ended.
 #[inline(always)]
 pub fn add_waits(thread: &mut Thread) {
-    let key = summary_key(thread);
     let stall = reload(&thread.stall_ns);
-    thread.waits.add(stall, reload(&thread.runqueue_ns));
-    if stall != UNKNOWN {
-        add_value(&key, series::STALL, stall);
-    }
     let wait = reload(&thread.runqueue_ns);
-    if wait != UNKNOWN {
-        add_value(&key, series::RUN_QUEUE, wait);
+    if stall == UNKNOWN && wait == UNKNOWN {
+        return;
+    }
+    thread.waits.add(stall, wait);
+    let key = summary_key(thread);
+    let Some(summary) = summary(&key) else {
+        return;
+    };
+    if reload(&thread.stall_ns) != UNKNOWN {
+        add_value_to(summary, &key, series::STALL, reload(&thread.stall_ns));
+    }
+    if reload(&thread.runqueue_ns) != UNKNOWN {
+        add_value_to(
+            summary,
+            &key,
+            series::RUN_QUEUE,
+            reload(&thread.runqueue_ns),
+        );
     }
 }
 
@@ -252,7 +274,8 @@ pub enum Of {
     Shared,
 }
 
-/// Sends an episode and adds it to the histograms.
+/// Sends an episode, with the time on a CPU that a delivery ended, or counts it where that cannot
+/// be.
 #[inline(never)]
 pub fn episode(thread: &mut Thread, of: Of, end: &End) {
     let account = match of {
@@ -276,28 +299,10 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
         count(Counter::ClockBackwards);
     }
 
-    let key = summary_key(thread);
-    if let Some(summary) = summary(&key) {
-        if let Some(count) = element(&mut summary.outcomes, u64::from(outcome)) {
-            atomic_add(count, 1);
-        }
-        atomic_add(&raw mut summary.coalesced, u64::from(end.sent.coalesced));
-        if delivered {
-            if let Some(moments) = element(&mut summary.series, cause) {
-                add_moment(moments, latency);
-            }
-            summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
-            summary.parts_ns[1] = summary.parts_ns[1].wrapping_add(sums.masked);
-            summary.parts_ns[2] = summary.parts_ns[2].wrapping_add(sums.blocked);
-            summary.parts_ns[3] = summary.parts_ns[3].wrapping_add(sums.runqueue);
-            summary.parts_ns[4] = summary.parts_ns[4].wrapping_add(sums.running);
-            add_bucket(summary, &key, cause as usize, latency);
-        }
-    }
-
     count(Counter::Seen);
     let Some(mut slot) = RECORDS.reserve::<Episode>(0) else {
         count(Counter::RingFull);
+        count_unrecorded(thread, end, parts);
         return;
     };
     let record = slot.as_mut_ptr();
@@ -329,11 +334,56 @@ pub fn episode(thread: &mut Thread, of: Of, end: &End) {
             }
             | if estimate { FLAG_ESTIMATE } else { 0 };
         (*record).cpu = bpf_get_smp_processor_id() as u32;
-        (*record).pad = 0;
+        (*record).ran_ns = ran_ns(thread, delivered);
         (*record).comm = thread.comm;
     }
-    slot.submit(wakeup());
-    count(Counter::Submitted);
+    slot.submit(count_submitted());
+}
+
+/// Adds an episode that gets no record to the histograms, with the time on a CPU that its delivery
+/// ended. Of those that get one, the reader of the records does that.
+#[inline(never)]
+fn count_unrecorded(thread: &Thread, end: &End, parts: Option<&[u64; COMPONENT_SLOTS]>) {
+    let sums = parts.map(sums).unwrap_or_default();
+    let cause = reload(&thread.scratch);
+    let outcome = reload(&end.outcome);
+    let latency = end.end_ns.wrapping_sub(end.sent.sent_ns);
+    let key = summary_key(thread);
+    let Some(summary) = summary(&key) else {
+        return;
+    };
+    if let Some(count) = element(&mut summary.outcomes, u64::from(outcome)) {
+        atomic_add(count, 1);
+    }
+    atomic_add(&raw mut summary.coalesced, u64::from(end.sent.coalesced));
+    if outcome > Outcome::DeliveredNoHandler as u8 {
+        return;
+    }
+    add_running_to(summary, thread);
+    if let Some(moments) = element(&mut summary.series, cause) {
+        add_moment(moments, latency);
+    }
+    summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
+    summary.parts_ns[1] = summary.parts_ns[1].wrapping_add(sums.masked);
+    summary.parts_ns[2] = summary.parts_ns[2].wrapping_add(sums.blocked);
+    summary.parts_ns[3] = summary.parts_ns[3].wrapping_add(sums.runqueue);
+    summary.parts_ns[4] = summary.parts_ns[4].wrapping_add(sums.running);
+    add_bucket(summary, &key, cause as usize, latency);
+}
+
+/// The time on a CPU that a delivery ended, for its record; what does not fit there is added to the
+/// sum at once.
+#[inline(always)]
+fn ran_ns(thread: &Thread, delivered: bool) -> u32 {
+    let ran = reload(&thread.ran_ns);
+    if !delivered || ran == UNKNOWN {
+        return 0;
+    }
+    if ran > u64::from(u32::MAX) {
+        add_running(thread);
+        return 0;
+    }
+    ran as u32
 }
 
 /// Copies components into a record, zeros where there are none.
@@ -377,8 +427,7 @@ pub fn chain_if<T: Copy + 'static>(value: &T, finish: impl FnOnce(&mut T) -> boo
         return;
     }
     count(Counter::Seen);
-    slot.submit(wakeup());
-    count(Counter::Submitted);
+    slot.submit(count_submitted());
 }
 
 /// Counts a record of the preemption chain that no state could be made for.
@@ -429,19 +478,31 @@ pub fn process(
         (*record).comm = *comm;
     }
     // Life-cycle records decide what is traced: the reader should look soon.
+    let flags = count_submitted();
     slot.submit(if matches!(event, ProcessEvent::Exec) {
         FORCE_WAKEUP
     } else {
-        wakeup()
+        flags
     });
-    count(Counter::Submitted);
 }
 
-/// Whether a submit wakes the reader: not one by one (an interrupt each), only
-/// past the fill threshold; otherwise its timer does.
+/// So many records of a CPU are submitted before it looks again how full the ring is; a power of
+/// two.
+const LOOK_EVERY: u64 = 16;
+
+/// Counts a record that is about to be submitted. Returns whether that wakes the reader: not one by
+/// one (an interrupt each), only past the fill threshold; otherwise its timer does.
 #[inline(always)]
-fn wakeup() -> u64 {
-    if RECORDS.query(AVAIL_DATA) > u64::from(setting!(wake_bytes)) {
+fn count_submitted() -> u64 {
+    let Some(word) = COUNTERS_MAP.get_ptr_mut(Counter::Submitted as u32) else {
+        return NO_WAKEUP;
+    };
+    atomic_add(word, 1);
+    // SAFETY: this CPU's word.
+    let submitted = unsafe { core::ptr::read_volatile(word) };
+    if submitted & (LOOK_EVERY - 1) == 0
+        && RECORDS.query(AVAIL_DATA) > u64::from(setting!(wake_bytes))
+    {
         FORCE_WAKEUP
     } else {
         NO_WAKEUP

@@ -1,6 +1,8 @@
 //! Access to kernel fields at the offsets that user space found in BTF.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
+};
 use gohang_common::abi::ABI_VERSION;
 use gohang_common::config::{ABSENT, Offsets, Settings, throttle};
 
@@ -46,6 +48,34 @@ pub fn load<T: Copy>(base: *const u8, offset: u32) -> T {
     // SAFETY: the verifier proves that `base` is a kernel object of a known
     // type and that a T lies at the offset; a fault reads as zero.
     unsafe { *(base.add(offset as usize).cast::<T>()) }
+}
+
+/// Ids of the current thread and its process, root PID namespace.
+#[derive(Clone, Copy)]
+pub struct Current {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+}
+
+/// The current thread's ids: by its task where that can be had by its type, which is cheaper than
+/// the helper (kernels with one of the two helpers for that have the other).
+#[inline(always)]
+pub fn current() -> Current {
+    if setting!(has_task_pt_regs) != 0 {
+        // SAFETY: a helper without preconditions, of kernels that have it.
+        let task = unsafe { bpf_get_current_task_btf() } as Task;
+        return Current {
+            tgid: load(task, offset!(task_tgid)),
+            tid: load(task, offset!(task_pid)),
+        };
+    }
+    let ids = bpf_get_current_pid_tgid();
+    Current {
+        tgid: (ids >> 32) as u32,
+        tid: ids as u32,
+    }
 }
 
 /// Reads kernel memory at an address that the verifier knows nothing about.

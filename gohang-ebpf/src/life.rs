@@ -10,7 +10,7 @@ use gohang_common::thread::{Pending, Thread, state};
 
 use crate::chain;
 use crate::emit::{self, Directed, End, Of};
-use crate::kernel::{Task, load, offset, probe, setting};
+use crate::kernel::{Task, load, namespace_tid, offset, probe, setting};
 use crate::maps::{GO, PROCESSES, RUNTIMES, STOPS, THREADS, scratch};
 use crate::threads::{Origin, create, filtered, find, process, process_or_new, set_filter, shared};
 use crate::unreported::make_up_switch_in;
@@ -113,6 +113,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if let Some(thread) = find(task as u64) {
         // A thread other than the leader has taken the leader's id over.
         thread.tid = load(task, offset!(task_pid));
+        thread.own_tid = namespace_tid(task as u64).unwrap_or(0);
         thread.process_start_ns = start_ns;
         thread.comm = name(task);
         thread.took_handler = 0;

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use gohang_common::map::GoOffsets;
 use gohang_common::thread::Thread;
 
-use crate::kernel::{namespace_tid, offset, probe, probe_user, setting};
+use crate::kernel::{load, offset, probe, probe_user, setting};
 
 /// The registers that matter.
 #[derive(Clone, Copy, Default)]
@@ -27,13 +27,21 @@ pub struct Regs {
 /// mode.
 #[inline(always)]
 pub fn user_regs(current: u64) -> Regs {
-    let base = if setting!(has_task_pt_regs) != 0 {
-        // SAFETY: helpers without preconditions, of kernels that have them.
-        unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
-    } else {
-        let stack = probe::<u64>(current, offset!(task_stack)).unwrap_or(0);
-        stack + u64::from(setting!(stack_size) - setting!(stack_padding) - offset!(regs_size))
-    };
+    if setting!(has_task_pt_regs) != 0 {
+        // SAFETY: helpers without preconditions, of kernels that have them. The verifier
+        // knows the result by its type.
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const u8;
+        return Regs {
+            ip: load(regs, offset!(regs_ip)),
+            sp: load(regs, offset!(regs_sp)),
+            cs: load(regs, offset!(regs_cs)),
+            orig_ax: load(regs, offset!(regs_orig_ax)),
+            g: load(regs, offset!(regs_g)),
+        };
+    }
+    let stack = probe::<u64>(current, offset!(task_stack)).unwrap_or(0);
+    let top = u64::from(setting!(stack_size) - setting!(stack_padding) - offset!(regs_size));
+    let base = stack + top;
     Regs {
         ip: probe(base, offset!(regs_ip)).unwrap_or(0),
         sp: probe(base, offset!(regs_sp)).unwrap_or(0),
@@ -45,15 +53,15 @@ pub fn user_regs(current: u64) -> Regs {
 
 /// The goroutine that was interrupted, if g is really g: its m's thread id must
 /// be the current thread's (in C code, the vDSO or the runtime's own assembly
-/// the register holds something else).
+/// the register holds something else), `own_tid` in its own PID namespace.
 #[inline(always)]
-pub fn goroutine(current: u64, regs: &Regs, offsets: &GoOffsets) -> Option<u64> {
+pub fn goroutine(own_tid: u32, regs: &Regs, offsets: &GoOffsets) -> Option<u64> {
     if regs.cs & 3 != 3 || regs.g == 0 {
         return None;
     }
     let m = probe_user::<u64>(regs.g, offsets.m)?;
     let procid = probe_user::<u64>(m, offsets.procid)?;
-    if procid != u64::from(namespace_tid(current)?) {
+    if own_tid == 0 || procid != u64::from(own_tid) {
         return None;
     }
     probe_user::<u64>(regs.g, offsets.goid)

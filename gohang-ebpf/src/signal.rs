@@ -1,21 +1,21 @@
 //! SIGURG generated and delivered.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::abi::{SIGURG, SIGURG_BIT};
 use gohang_common::cause::Outcome;
 use gohang_common::counter::Counter;
-use gohang_common::map::filter::FOREIGN;
+use gohang_common::map::filter::{FOREIGN, TRACED};
 use gohang_common::thread::{Pending, Thread, state};
 
 use crate::chain;
 use crate::emit::{self, Directed, End, Of};
-use crate::kernel::{PF_EXITING, Task, load, offset, probe};
+use crate::kernel::{Current, PF_EXITING, Task, current, load, offset, probe};
 use crate::maps::{GO, WINDOW, scratch};
 use crate::regs::{Regs, goroutine, user_regs};
 use crate::threads::{
-    filtered, find, find_or_imply, find_or_read, process, process_or_new, shared,
+    filtered, find, find_or_imply, find_or_read, process, process_or_new, set_signalled, shared,
 };
 use crate::unreported::make_up_switch_in;
 
@@ -26,17 +26,32 @@ mod result {
     pub const OVERFLOW_FAIL: i32 = 3;
 }
 
-/// Whether the window is open at `now`.
+/// When the window opened, ns; 0 while it is closed.
+#[inline(always)]
+fn opened() -> u64 {
+    // SAFETY: a word that user space sets once.
+    WINDOW
+        .get(0)
+        .map_or(0, |opened| unsafe { core::ptr::read_volatile(opened) })
+}
+
+/// Whether the window is open: the clock, read from now on, is past its opening.
+#[inline(always)]
+fn is_window_open() -> bool {
+    opened() != 0
+}
+
+/// Whether the window was open at `now`.
 #[inline(always)]
 pub fn in_window(now: u64) -> bool {
-    match WINDOW.get(0) {
-        // SAFETY: a word that user space sets once.
-        Some(opened) => {
-            let opened = unsafe { core::ptr::read_volatile(opened) };
-            opened != 0 && now >= opened
-        }
-        None => false,
-    }
+    let opened = opened();
+    opened != 0 && now >= opened
+}
+
+#[inline(always)]
+fn clock() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Stores the time that says that something is there: all else of it is written before.
@@ -57,9 +72,7 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     if filtered(tgid) == FOREIGN {
         return 0;
     }
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if !in_window(now) {
+    if !is_window_open() {
         return 0;
     }
     let outcome = ctx.arg::<i32>(4);
@@ -68,30 +81,39 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     }
     let send = Send {
         target,
-        now,
         outcome,
         sender: sender(ctx.arg::<usize>(1) as u64),
     };
-    if send.sender.tgid == tgid {
-        // SAFETY: a helper without preconditions.
-        if let Some(sender) = find(unsafe { bpf_get_current_task() }) {
-            sender.waits.sent = sender.waits.sent.wrapping_add(1);
-        }
+    // SAFETY: a helper without preconditions.
+    let current = unsafe { bpf_get_current_task() };
+    let to_process = ctx.arg::<i32>(3) != 0;
+    let own = send.sender.tgid == tgid;
+    // A thread that signals itself is looked up once, below.
+    let itself = own && !to_process && current == target as u64;
+    if own
+        && !itself
+        && let Some(sender) = find(current)
+    {
+        has_sent(sender);
     }
-    if ctx.arg::<i32>(3) != 0 {
+    if to_process {
         generate_shared(tgid, &send);
     } else {
-        generate_private(&send);
+        generate_private(&send, itself);
     }
     0
+}
+
+/// Counts a signal that the thread has sent to its own process.
+#[inline(always)]
+fn has_sent(thread: &mut Thread) {
+    thread.waits.sent = thread.waits.sent.wrapping_add(1);
 }
 
 /// A signal that was sent.
 struct Send {
     /// The task that it was sent to.
     target: Task,
-    /// When, ns.
-    now: u64,
     /// What the kernel made of it.
     outcome: i32,
     /// By whom.
@@ -118,13 +140,14 @@ fn sender(info: u64) -> Sender {
     let from_user = match info {
         0 => true,
         1 => false,
+        // Not by its type: from 6.12 on, the verifier takes the argument for a number.
         address => probe::<i32>(address, offset!(info_code)).unwrap_or(1) <= 0,
     };
     if from_user {
-        let current = bpf_get_current_pid_tgid();
+        let Current { tgid, tid } = current();
         Sender {
-            tgid: (current >> 32) as u32,
-            tid: current as u32,
+            tgid,
+            tid,
             known: 1,
         }
     } else {
@@ -136,8 +159,9 @@ fn sender(info: u64) -> Sender {
     }
 }
 
+/// To one thread, which may have sent it `itself`.
 #[inline(always)]
-fn generate_private(send: &Send) {
+fn generate_private(send: &Send, itself: bool) {
     if load::<u32>(send.target, offset!(task_flags)) & PF_EXITING != 0 {
         return;
     }
@@ -145,6 +169,9 @@ fn generate_private(send: &Send) {
         emit::episode_lost();
         return;
     };
+    if itself {
+        has_sent(thread);
+    }
     if send.outcome == result::ALREADY_PENDING {
         coalesce(&mut thread.private);
         return;
@@ -161,7 +188,7 @@ fn generate_private(send: &Send) {
             Of::Nobody
         };
         let held = &thread.private;
-        if let Some(end) = consumed(held, Directed::Thread, send.now) {
+        if let Some(end) = consumed(held, Directed::Thread) {
             emit::episode(thread, of, end);
         }
     }
@@ -191,10 +218,11 @@ fn generate_shared(tgid: u32, send: &Send) {
             ignored(thread, Directed::Process, send);
             return;
         }
-        if let Some(end) = consumed(&process.shared, Directed::Process, send.now) {
+        if let Some(end) = consumed(&process.shared, Directed::Process) {
             emit::episode(thread, Of::Nobody, end);
         }
     }
+    set_signalled(tgid);
     first(&mut process.shared, 0, send);
 }
 
@@ -211,15 +239,16 @@ fn coalesce(pending: &mut Pending) {
 /// Tells of a send that the kernel dropped.
 #[inline(always)]
 fn ignored(thread: &mut Thread, directed: Directed, send: &Send) {
+    let now = clock();
     let sent = Pending {
-        sent_ns: send.now,
+        sent_ns: now,
         sender_tgid: send.sender.tgid,
         sender_tid: send.sender.tid,
         sender_known: send.sender.known,
         ..Pending::default()
     };
     let outcome = Outcome::Ignored;
-    if let Some(end) = emit::end(scratch::ATOMIC, &sent, directed, outcome, send.now) {
+    if let Some(end) = emit::end(scratch::ATOMIC, &sent, directed, outcome, now) {
         emit::episode(thread, Of::Nobody, end);
     }
 }
@@ -227,14 +256,9 @@ fn ignored(thread: &mut Thread, directed: Directed, send: &Send) {
 /// The end of what was pending and must have been taken, since another first
 /// send arrives.
 #[inline(always)]
-fn consumed(held: &Pending, directed: Directed, now: u64) -> Option<&'static mut End> {
-    emit::end(
-        scratch::ATOMIC,
-        held,
-        directed,
-        Outcome::ConsumedUnseen,
-        now,
-    )
+fn consumed(held: &Pending, directed: Directed) -> Option<&'static mut End> {
+    let outcome = Outcome::ConsumedUnseen;
+    emit::end(scratch::ATOMIC, held, directed, outcome, clock())
 }
 
 /// A first send. The clock is read once everything else of it is written, so
@@ -247,8 +271,7 @@ fn first(pending: &mut Pending, blocked: u8, send: &Send) {
     pending.sender_known = send.sender.known;
     pending.blocked = blocked;
     pending.known = 1;
-    // SAFETY: a helper without preconditions.
-    publish(&raw mut pending.sent_ns, unsafe { bpf_ktime_get_ns() });
+    publish(&raw mut pending.sent_ns, clock());
 }
 
 /// `signal_deliver(sig, info, ka)`, in the context of the thread that takes it.
@@ -257,18 +280,19 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(0) != SIGURG {
         return 0;
     }
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if filtered(tgid) == FOREIGN {
-        return 0;
+    let tgid = current().tgid;
+    let byte = filtered(tgid);
+    if byte != FOREIGN {
+        deliver(&ctx, tgid, byte != TRACED, ctx.arg(2));
     }
-    deliver(&ctx, tgid, ctx.arg::<usize>(2) as u64);
     0
 }
 
+/// `is_go` is false of a process that the maps of Go programs hold nothing of.
 #[inline(always)]
-fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
-    // SAFETY: helpers without preconditions.
-    let (now, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_task()) };
+fn deliver(ctx: &BtfTracePointContext, tgid: u32, is_go: bool, action: *const u8) {
+    // SAFETY: a helper without preconditions.
+    let (now, task) = unsafe { (clock(), bpf_get_current_task()) };
     let Some(thread) = find_or_imply(task, state::ON_CPU, scratch::ATOMIC) else {
         return;
     };
@@ -279,8 +303,7 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     let own = thread.took_handler != 0 && regs.orig_ax < 0;
     let shared = shared(tgid);
     thread.deliver(now, own, shared);
-    emit::add_running(thread);
-    let handler = probe::<u64>(action, offset!(ka_handler)).unwrap_or(0);
+    let handler: u64 = load(action, offset!(ka_handler));
     // SIG_DFL is 0, SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h).
     let has_handler = handler > 1;
     let outcome = if has_handler {
@@ -288,17 +311,18 @@ fn deliver(ctx: &BtfTracePointContext, tgid: u32, action: u64) {
     } else {
         Outcome::DeliveredNoHandler
     };
-    if in_window(now) {
-        let delivery = Delivery {
-            now,
-            outcome,
-            handler: if has_handler { handler } else { 0 },
-            regs,
-        };
-        take(tgid, task, thread, &delivery);
+    let delivery = Delivery {
+        now,
+        outcome,
+        handler: if has_handler { handler } else { 0 },
+        regs,
+        is_go,
+    };
+    if !in_window(now) || !take(tgid, thread, &delivery) {
+        emit::add_running(thread);
     }
-    if has_handler {
-        chain::taken(tgid, task);
+    if has_handler && is_go {
+        chain::taken(thread);
     }
     thread.took_handler = has_handler as u8;
     thread.handler_sp = regs.sp;
@@ -317,34 +341,36 @@ struct Delivery {
     handler: u64,
     /// The interrupted user registers.
     regs: Regs,
+    /// Whether the maps of Go programs may hold something of it.
+    is_go: bool,
 }
 
-/// Ends the episode that this delivery belongs to: the thread's private signal
-/// is dequeued before the process's shared one.
+/// Ends the episode that this delivery belongs to, if it is known, and tells whether it did: the
+/// thread's private signal is dequeued before the process's shared one.
 #[inline(always)]
-fn take(tgid: u32, task: u64, thread: &mut Thread, delivery: &Delivery) {
+fn take(tgid: u32, thread: &mut Thread, delivery: &Delivery) -> bool {
     let Delivery { now, outcome, .. } = *delivery;
     if thread.private.sent_ns != 0 {
         let sent = &thread.private;
         if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Thread, outcome, now) {
-            interrupted(end, tgid, task, delivery);
+            interrupted(end, thread, delivery);
             emit::episode(thread, Of::Private, end);
         }
         publish(&raw mut thread.private.sent_ns, 0);
-        return;
+        return true;
     }
     let Some(process) = process(tgid) else {
         unmatched(thread.private.known == 0, Counter::DeliverUnmatched);
-        return;
+        return false;
     };
     if process.shared.sent_ns != 0 {
         let sent = &process.shared;
         if let Some(end) = emit::end(scratch::ATOMIC, sent, Directed::Process, outcome, now) {
-            interrupted(end, tgid, task, delivery);
+            interrupted(end, thread, delivery);
             emit::episode(thread, Of::Shared, end);
         }
         publish(&raw mut process.shared.sent_ns, 0);
-        return;
+        return true;
     }
     // One of the two queues held it from before.
     let known = thread.private.known != 0 && process.shared.known != 0;
@@ -354,19 +380,23 @@ fn take(tgid: u32, task: u64, thread: &mut Thread, delivery: &Delivery) {
     } else {
         process.shared.known = 1;
     }
+    false
 }
 
 /// What the signal interrupted.
 #[inline(always)]
-fn interrupted(end: &mut End, tgid: u32, task: u64, delivery: &Delivery) {
+fn interrupted(end: &mut End, thread: &Thread, delivery: &Delivery) {
     let regs = &delivery.regs;
     end.pc = regs.ip;
     end.handler = delivery.handler;
+    if !delivery.is_go {
+        return;
+    }
     // SAFETY: user space writes a process's offsets once.
-    let Some(offsets) = (unsafe { GO.get(tgid) }) else {
+    let Some(offsets) = (unsafe { GO.get(thread.tgid) }) else {
         return;
     };
-    if let Some(goid) = goroutine(task, regs, offsets) {
+    if let Some(goid) = goroutine(thread.own_tid, regs, offsets) {
         end.goid = goid;
         end.goid_known = 1;
     }

@@ -4,7 +4,9 @@ use gohang_common::config::throttle;
 use gohang_common::map::{ProcessState, filter};
 use gohang_common::thread::{Pending, Shared, Thread, state};
 
-use crate::kernel::{Task, cgroup_id, is_exiting, is_throttled_at, load, offset, probe, setting};
+use crate::kernel::{
+    Task, cgroup_id, is_exiting, is_throttled_at, load, namespace_tid, offset, probe, setting,
+};
 use crate::maps::{FILTER, NEW_THREAD, PROCESSES, THREADS};
 
 /// The filter's byte of a process.
@@ -71,6 +73,7 @@ pub fn create(task: u64, origin: &Origin, slot: u32) -> Option<&'static mut Thre
     unsafe {
         (*new).tgid = probe(task, offset!(task_tgid))?;
         (*new).tid = probe(task, offset!(task_pid))?;
+        (*new).own_tid = namespace_tid(task).unwrap_or(0);
         (*new).process_start_ns = probe(leader, offset!(task_start_time))?;
         (*new).group = group;
         (*new).cgroup_id = cgroup_id(group);
@@ -172,9 +175,39 @@ pub fn process_or_new(tgid: u32, start_ns: u64, known: u8) -> Option<&'static mu
     process(tgid)
 }
 
+/// Bytes of [`SIGNALLED`]; a power of two.
+const SIGNALLED_BYTES: usize = 4096;
+
+/// For the low bits of a process id, 1 once a process with such an id was sent a SIGURG as a
+/// whole. Most never are, and so need no look into the map at each switch.
+#[unsafe(no_mangle)]
+static mut SIGNALLED: [u8; SIGNALLED_BYTES] = [0; SIGNALLED_BYTES];
+
+/// The process is about to be sent a SIGURG as a whole.
+#[inline(always)]
+pub fn set_signalled(tgid: u32) {
+    // SAFETY: an element of `.bss`; all who write it write the same.
+    unsafe {
+        let byte = (&raw mut SIGNALLED).cast::<u8>();
+        core::ptr::write_volatile(byte.add(tgid as usize & (SIGNALLED_BYTES - 1)), 1);
+    }
+}
+
+#[inline(always)]
+fn is_signalled(tgid: u32) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        let byte = (&raw const SIGNALLED).cast::<u8>();
+        core::ptr::read_volatile(byte.add(tgid as usize & (SIGNALLED_BYTES - 1))) != 0
+    }
+}
+
 /// What the process's shared queue holds.
 #[inline(always)]
 pub fn shared(tgid: u32) -> Shared {
+    if !is_signalled(tgid) {
+        return Shared::default();
+    }
     let sent_ns = match process(tgid) {
         // SAFETY: a field of a map value that another CPU may write.
         Some(process) => unsafe { core::ptr::read_volatile(&raw const process.shared.sent_ns) },

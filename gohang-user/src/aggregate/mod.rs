@@ -119,7 +119,7 @@ impl Aggregate {
         for ((id, cgroup_id), summary) in &snapshot.owners {
             if self.processes.contains_key(id) || self.is_rounded(id) {
                 let data = self.entry(*id);
-                process::add_owner(data.kept.entry(*cgroup_id).or_default(), summary);
+                data.kept.entry(*cgroup_id).or_default().add(summary);
             }
         }
         for (id, hits) in &snapshot.hits {
@@ -134,7 +134,7 @@ impl Aggregate {
         }
         self.fold();
         for (of, summary) in &snapshot.spans {
-            process::add_owner(self.spans.entry(*of).or_default(), summary);
+            self.spans.entry(*of).or_default().add(summary);
         }
         if self.spans.len() > MAX_SPANS {
             // Those of processes that are not listed any more.
@@ -151,7 +151,7 @@ impl Aggregate {
     ) -> BTreeMap<(u64, u64), OwnerSummary> {
         let mut all = self.spans.clone();
         for (of, summary) in live {
-            process::add_owner(all.entry(*of).or_default(), summary);
+            all.entry(*of).or_default().add(summary);
         }
         all
     }

@@ -95,7 +95,7 @@ impl ProcessData {
     pub fn totals(&self, live: &OwnerSummary) -> OwnerSummary {
         let mut totals = live.clone();
         for kept in self.kept.values() {
-            add_owner(&mut totals, kept);
+            totals.add(kept);
         }
         totals
     }
@@ -120,14 +120,6 @@ impl ProcessData {
                         .sum::<u64>()
             })
             .sum()
-    }
-}
-
-/// Adds one owner's totals to another's.
-pub(super) fn add_owner(to: &mut OwnerSummary, from: &OwnerSummary) {
-    crate::probe::add_summary(&mut to.totals, &from.totals);
-    for (key, count) in &from.buckets {
-        *to.buckets.entry(*key).or_insert(0) += count;
     }
 }
 

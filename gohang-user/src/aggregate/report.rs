@@ -172,7 +172,7 @@ impl Aggregate {
         for (id, owners) in kept.chain(live.iter()) {
             for (cgroup_id, owner) in owners {
                 let (totals, pids) = by_group.entry(*cgroup_id).or_default();
-                process::add_owner(totals, owner);
+                totals.add(owner);
                 if !pids.contains(&id.pid) {
                     pids.push(id.pid);
                 }
@@ -212,7 +212,7 @@ fn spans(id: u64, all: &BTreeMap<(u64, u64), OwnerSummary>, groups: &mut dyn Gro
     let mut sum = OwnerSummary::default();
     let mut owners = Vec::new();
     for ((_, owner), summary) in all.range((id, 0)..=(id, u64::MAX)) {
-        process::add_owner(&mut sum, summary);
+        sum.add(summary);
         let moments = summary.totals.series[series::SPAN];
         owners.push(SpanOwner {
             path: (*owner != 0).then(|| groups.by_id(*owner).0).flatten(),
@@ -261,7 +261,7 @@ fn process(
 ) -> Option<Process> {
     let mut sum = OwnerSummary::default();
     for owner in live.values() {
-        process::add_owner(&mut sum, owner);
+        sum.add(owner);
     }
     let totals = data.totals(&sum);
     if data.is_nobody(&totals) {

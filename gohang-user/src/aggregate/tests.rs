@@ -61,6 +61,7 @@ fn episode(latency: u64) -> Episode {
         cause: Cause::Throttled,
         estimate: false,
         cgroup_id: Some(9),
+        ran_ns: 0,
     }
 }
 

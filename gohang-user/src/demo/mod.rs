@@ -94,7 +94,7 @@ fn phase(quota: Option<Quota>, ran: &Ran, finished: &Finished) -> Result<Phase, 
         },
         handled: ran.handled,
         episodes: process.threads.iter().map(|thread| thread.episodes).sum(),
-        episodes_by_kernel: process.episodes,
+        episodes_in_histograms: process.episodes,
         coalesced: process.coalesced,
         undelivered: undelivered(process),
         latency: process.delivery.clone(),
@@ -122,7 +122,7 @@ impl Demo {
                 check(
                     "episodes = the kernel's count",
                     phase.episodes,
-                    phase.episodes_by_kernel,
+                    phase.episodes_in_histograms,
                 );
                 let undelivered: u64 = phase.undelivered.values().sum();
                 check(
@@ -172,7 +172,7 @@ mod tests {
             },
             handled: 100,
             episodes: 100,
-            episodes_by_kernel: 100,
+            episodes_in_histograms: 100,
             coalesced: 10,
             undelivered: std::collections::BTreeMap::new(),
             latency: latency(4_000, 90_000),

@@ -56,8 +56,8 @@ pub struct Phase {
     pub handled: u64,
     /// Episodes that were delivered.
     pub episodes: u64,
-    /// The same by the kernel's histograms.
-    pub episodes_by_kernel: u64,
+    /// The same by the histograms, which have those too that got no record.
+    pub episodes_in_histograms: u64,
     /// Sends absorbed by pending episodes.
     pub coalesced: u64,
     /// Episodes that were not delivered, by outcome.

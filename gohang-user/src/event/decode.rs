@@ -139,7 +139,7 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
     let cause = buf.get_u8();
     let flags = buf.get_u8();
     let _cpu = buf.get_u32_ne();
-    let _pad = buf.get_u32_ne();
+    let ran_ns = buf.get_u32_ne();
     let comm = name(&mut buf);
     let outcome = Outcome::from_u8(outcome).ok_or_else(|| value("outcome", outcome))?;
     let cause = Cause::from_u8(cause).ok_or_else(|| value("cause", cause))?;
@@ -173,6 +173,7 @@ fn episode(mut buf: &[u8]) -> Result<Event, DecodeError> {
         cause,
         estimate: flags & FLAG_ESTIMATE != 0,
         cgroup_id: (cgroup_id != 0).then_some(cgroup_id),
+        ran_ns,
     })))
 }
 
@@ -320,7 +321,7 @@ mod tests {
             cause: 2,
             flags: FLAG_GOID | FLAG_SENDER,
             cpu: 1,
-            pad: 0,
+            ran_ns: 5,
             comm: *b"worker\0garbage!!",
         }
     }
@@ -366,6 +367,7 @@ mod tests {
             cause: Cause::Blocked,
             estimate: false,
             cgroup_id: Some(99),
+            ran_ns: 5,
         };
         assert_eq!(*got, want);
         assert_eq!(got.latency_ns(), Some(511));

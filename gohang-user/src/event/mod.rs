@@ -143,6 +143,10 @@ pub struct Episode {
     pub estimate: bool,
     /// Kernel id of the cgroup that the CPU controller charges, none if unknown.
     pub cgroup_id: Option<u64>,
+    /// Time on a CPU that the delivery ended and that the kernel side has added to no sum, ns:
+    /// for who adds up the records.
+    #[serde(skip)]
+    pub ran_ns: u32,
 }
 
 impl Episode {

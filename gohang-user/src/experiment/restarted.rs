@@ -114,6 +114,7 @@ mod tests {
             cause: cause(&parts),
             estimate: false,
             cgroup_id: None,
+            ran_ns: 0,
         }
     }
 

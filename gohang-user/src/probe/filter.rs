@@ -65,6 +65,16 @@ impl Filter {
         }
     }
 
+    /// Says of a traced process id that the maps of Go programs hold something of it. One that the
+    /// kernel side has let through provisionally is looked for there all the same.
+    pub(super) fn is_go(&self, pid: u32) {
+        if let Some(byte) = self.byte(pid) {
+            let (from, to) = (filter::TRACED, filter::GO);
+            // Another value stands for a later program, or for nobody.
+            let _ = byte.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
     /// Stops letting a process id through.
     pub fn ignore(&self, pid: u32) {
         if let Some(byte) = self.byte(pid) {

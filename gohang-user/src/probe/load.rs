@@ -385,7 +385,9 @@ impl Probe {
             .map_err(|error| ProbeError::Map {
                 map: "GO",
                 reason: error.to_string(),
-            })
+            })?;
+        self.filter().is_go(pid);
+        Ok(())
     }
 
     /// Drops what is kept of a process that is not traced after all.

@@ -28,6 +28,5 @@ pub use ladder::{Precision, StepState, ThrottleSource};
 pub use load::{LoadOptions, Probe, RING_BYTES, RUN_QUEUES};
 pub use offsets::kernel_offsets;
 pub use queues::Sweeps;
-pub(crate) use read::add_summary;
 pub use read::{Counters, OwnerSummary, Pending, Snapshot};
 pub use stats::{ProgramCost, StatsGuard};

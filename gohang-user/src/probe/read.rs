@@ -52,6 +52,16 @@ pub struct OwnerSummary {
     pub buckets: BTreeMap<(u16, u16), u64>,
 }
 
+impl OwnerSummary {
+    /// Adds another owner's.
+    pub fn add(&mut self, from: &Self) {
+        add_summary(&mut self.totals, &from.totals);
+        for (key, count) in &from.buckets {
+            *self.buckets.entry(*key).or_insert(0) += count;
+        }
+    }
+}
+
 /// What was pending when the snapshot was taken.
 #[derive(Clone, Debug)]
 pub struct Pending {
@@ -129,7 +139,7 @@ fn add_moments(to: &mut Moments, from: &Moments) {
 }
 
 /// Adds one CPU's totals to another's.
-pub(crate) fn add_summary(to: &mut Summary, from: &Summary) {
+fn add_summary(to: &mut Summary, from: &Summary) {
     let Summary {
         series,
         outcomes,

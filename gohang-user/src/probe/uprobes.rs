@@ -250,6 +250,7 @@ impl Probe {
         }
         let mut runtimes: KernelMap<_, u32, GoRuntime> = map_mut(&mut self.ebpf, "RUNTIMES")?;
         runtimes.insert(pid, *runtime, 0).map_err(bad("RUNTIMES"))?;
+        self.filter().is_go(pid);
         let mut hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
         if hits.get(&pid, 0).is_err() {
             hits.insert(pid, Hits::default(), 0).map_err(bad("HITS"))?;

@@ -63,7 +63,7 @@ pub fn loss_lines(report: &Report) -> Vec<String> {
     if episodes > 0 {
         lines.push(format!(
             "{episodes} episodes are missing from the lines and the figures by thread; the \
-             distributions come from the kernel's histograms and are complete"
+             distributions have them, from the kernel's histograms, and are complete"
         ));
     }
     if loss.map_full > 0 {

@@ -371,5 +371,6 @@ pub(crate) fn episode() -> Episode {
         cause: Cause::Throttled,
         estimate: false,
         cgroup_id: Some(42),
+        ran_ns: 0,
     }
 }

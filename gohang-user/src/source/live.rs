@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{MapData, RingBuf};
 use gohang_common::map::GoOffsets;
 
+use super::counted::Counted;
 use super::facts::{Enricher, Facts, monotonic_ns};
 use super::recording::{Begin, Recorder, Totals};
 use super::select::Selection;
@@ -49,6 +50,7 @@ pub struct Live {
     /// Threads whose signal masks may still be looked at.
     looks: usize,
     taken: Taken,
+    counted: Counted,
     traced: BTreeSet<u32>,
     /// Those of them that run a Go program.
     programs: BTreeSet<u32>,
@@ -123,6 +125,7 @@ impl Live {
             looks: signals::BUDGET,
             proc,
             taken: Taken::default(),
+            counted: Counted::default(),
             traced: BTreeSet::new(),
             programs: BTreeSet::new(),
             probes: !probe_later,
@@ -191,8 +194,15 @@ impl Live {
         })
     }
 
-    fn snapshot_now(&mut self) -> Result<Snapshot, ProbeError> {
+    /// What the kernel side has added up, and the records.
+    fn added_up(&self) -> Result<Snapshot, ProbeError> {
         let mut snapshot = self.probe.snapshot()?;
+        self.counted.add_to(&mut snapshot);
+        Ok(snapshot)
+    }
+
+    fn snapshot_now(&mut self) -> Result<Snapshot, ProbeError> {
+        let mut snapshot = self.added_up()?;
         // Of an id that was used again, the later process has it now.
         let owners = snapshot.owners.keys().map(|(id, _)| *id);
         let ids: BTreeSet<ProcessId> = owners.collect();
@@ -427,7 +437,7 @@ impl Live {
         self.harvested = Instant::now();
         let ended = std::mem::take(&mut self.ended);
         let ended: BTreeSet<ProcessId> = ended.into_iter().collect();
-        let mut snapshot = self.probe.snapshot()?;
+        let mut snapshot = self.added_up()?;
         self.add_go(&mut snapshot, &ended)?;
         // An id that a later process has already keeps what there is: it is that one's too.
         let pids = ended.iter().map(|id| id.pid);
@@ -436,6 +446,7 @@ impl Live {
         snapshot.owners.retain(|(id, _), _| ended.contains(id));
         snapshot.spans.clear();
         self.probe.forget(&snapshot)?;
+        self.counted.forget(&snapshot);
         into.push(Item::Ended(Box::new(snapshot)));
         Ok(())
     }
@@ -472,6 +483,9 @@ impl Live {
             match decode(&record) {
                 Ok(event) => {
                     self.taken.decoded += 1;
+                    if let Event::Episode(episode) = &event {
+                        self.counted.add(episode);
+                    }
                     let raw = self.recorder.is_some().then(|| record.to_vec());
                     arrived.push(Arrived { event, raw });
                 }

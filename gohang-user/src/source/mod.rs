@@ -2,6 +2,7 @@
 //! without privileges.
 
 mod check;
+mod counted;
 mod facts;
 mod live;
 mod pending;

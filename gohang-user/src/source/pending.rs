@@ -65,6 +65,7 @@ pub(super) fn episode(pending: &Pending, now_ns: u64) -> Episode {
         cause: cause(&parts),
         estimate: account.estimate != 0,
         cgroup_id: (thread.cgroup_id != 0).then_some(thread.cgroup_id),
+        ran_ns: 0,
     }
 }
 

@@ -101,6 +101,7 @@ fn episode() -> Episode {
         cause: Cause::RunQueue,
         estimate: true,
         cgroup_id: Some(77),
+        ran_ns: 0,
     }
 }
 

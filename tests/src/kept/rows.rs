@@ -26,7 +26,7 @@ pub struct StormRow {
     pub reference_episodes: u64,
     /// Deliveries that the reference counts.
     pub reference_deliveries: u64,
-    /// Deliveries in the kernel's distribution, which needs no record.
+    /// Deliveries in the distribution, which has those too that got no record.
     pub deliveries: u64,
     /// Member `loss` of gohang's last line.
     pub loss: Value,

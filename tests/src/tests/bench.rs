@@ -136,7 +136,10 @@ fn check(cell: &Value, report: &mut Report, name: &str) -> Result<()> {
         "the handler ran {} times for {episodes} episodes",
         of("/handled")?
     );
-    ensure!(of("/episodes_by_kernel")? == episodes, "the kernel's count");
+    ensure!(
+        of("/episodes_in_histograms")? == episodes,
+        "the histograms' count"
+    );
     let causes = cell["causes"].as_object().context("no causes")?;
     let (mut count, mut total) = (0, 0);
     for cause in causes.values() {

@@ -97,7 +97,7 @@ pub fn storm(
     })
 }
 
-/// The kernel's own distribution against the reference's: at every bucket edge, no more and no
+/// The distribution against the reference's, records or not: at every bucket edge, no more and no
 /// fewer below it than the reference has within the shift.
 fn same_distribution(process: &Value, reference: &[Episode], report: &mut Report) -> Result<()> {
     let count = stream::number(process, "/delivery/count")?;

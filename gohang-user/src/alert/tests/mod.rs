@@ -30,6 +30,7 @@ fn episode(outcome: Outcome, parts: Sums) -> Episode {
         blocked_kinds: BlockedKinds::default(),
         estimate: false,
         cgroup_id: None,
+        ran_ns: 0,
     }
 }
 

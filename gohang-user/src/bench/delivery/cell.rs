@@ -27,7 +27,7 @@ pub(super) fn tell(
         sends: sends.len() as u64,
         handled: ran.handled,
         episodes: latency.count,
-        episodes_by_kernel: process.episodes,
+        episodes_in_histograms: process.episodes,
         coalesced: process.coalesced,
         undelivered: undelivered(process),
         latency,

@@ -59,8 +59,8 @@ pub struct Cell {
     pub handled: u64,
     /// Episodes that were delivered.
     pub episodes: u64,
-    /// The same by the kernel's histograms.
-    pub episodes_by_kernel: u64,
+    /// The same by the histograms, which have those too that got no record.
+    pub episodes_in_histograms: u64,
     /// Sends absorbed by pending episodes.
     pub coalesced: u64,
     /// Episodes that were not delivered, by outcome.
@@ -198,7 +198,7 @@ impl Delivery {
                 (
                     "episodes = the kernel's count",
                     cell.episodes,
-                    cell.episodes_by_kernel,
+                    cell.episodes_in_histograms,
                 ),
                 (
                     "episodes + undelivered + coalesced = sends",
@@ -276,7 +276,7 @@ pub(in crate::bench) mod tests {
             sends: 9,
             handled: 2,
             episodes: 2,
-            episodes_by_kernel: 2,
+            episodes_in_histograms: 2,
             coalesced: 7,
             undelivered: BTreeMap::new(),
             latency,

@@ -228,7 +228,7 @@ fn storms(out: &mut String, storms: &[Storm]) -> Result<()> {
         "\n### Records in a storm\n\n\
          Two senders as fast as they can, one to a thread and one to its process. What gohang saw \
          is what it wrote and\nwhat it says was lost, and as much as the reference counts; the \
-         kernel's own distribution needs no record and\nhas all deliveries.\n",
+         distribution has those deliveries\ntoo that got no record: the kernel adds them to it.\n",
     );
     let head = [
         "ring",
