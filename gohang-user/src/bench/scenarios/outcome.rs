@@ -83,8 +83,13 @@ impl Outcome {
         }
         let named = |found: String| format!("{setting}: {found}");
         self.imbalances
-            .extend(report.loss.imbalances().into_iter().map(named));
+            .extend(report.loss.imbalances().into_iter().map(&named));
         self.lost += report.loss.lost();
+        // Each by its kind: a sum says nothing of where to look.
+        for (kind, count) in report.impossible.iter().filter(|(_, count)| **count > 0) {
+            self.imbalances
+                .push(named(format!("impossible: {kind}: {count}")));
+        }
         self.impossible += report.impossible.values().sum::<u64>();
     }
 }

@@ -188,10 +188,6 @@ impl Worked {
                 report.precision
             ),
         });
-        for (kind, count) in &report.impossible {
-            let found = format!("{setting}: impossible: {kind}: {count}");
-            outcome.imbalances.push(found);
-        }
         let waits = process.stall.total_ns + process.runqueue.total_ns;
         let about = |what: &str| format!("{setting}: {what}");
         outcome.check(off(
