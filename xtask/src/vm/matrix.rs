@@ -21,9 +21,10 @@ use super::workloads;
 use crate::verifier::Wanted;
 use crate::workspace::Workspace;
 
-/// Limits for what a machine is to run: tests of the short form and of the long one, and
-/// the verifier's statistics.
-const SHORT_LIMIT: Duration = Duration::from_secs(300);
+/// After which a machine hangs, by what it is to run: tests of the short form and of the long
+/// one, and the verifier's statistics. Several times what they take where the emulator has its
+/// processors for itself.
+const SHORT_LIMIT: Duration = Duration::from_secs(900);
 const FULL_LIMIT: Duration = Duration::from_secs(2400);
 const STATISTICS_LIMIT: Duration = Duration::from_secs(600);
 
