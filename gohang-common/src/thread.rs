@@ -332,6 +332,7 @@ impl Thread {
         }
     }
 
+    /// Opens the next interval at `now`, all but its state.
     #[inline(always)]
     fn open(&mut self, now: u64) {
         self.unpark_ns = 0;
@@ -342,8 +343,15 @@ impl Thread {
         self.since_ns = now;
         self.blocked = reload(&self.next_blocked);
         self.guessed = 0;
-        // Last: the wake-up and the unpark side look at it first.
-        self.state = reload(&self.next_state);
+    }
+
+    /// Ends the transition under way: whoever wakes or unparks the thread, on another CPU, looks
+    /// at its state first and then goes on from all else, which is to be there by then.
+    #[inline(always)]
+    pub fn publish_state(&mut self) {
+        let state = reload(&self.next_state);
+        // SAFETY: a field of this thread. Volatile: after everything else.
+        unsafe { core::ptr::write_volatile(&raw mut self.state, state) };
     }
 
     #[inline(always)]
@@ -365,6 +373,14 @@ impl Thread {
         own_handler: bool,
         shared: Shared,
     ) {
+        self.leave(now, next, blocked, own_handler, shared);
+        self.publish_state();
+    }
+
+    /// The same up to [`Thread::publish_state`], which is to follow: until then the thread is on
+    /// its CPU to others, and a wake-up means nothing.
+    #[inline(always)]
+    pub fn leave(&mut self, now: u64, next: u8, blocked: bool, own_handler: bool, shared: Shared) {
         self.forget_results();
         self.prepare(next, blocked as u8, shared);
         self.own_handler = own_handler as u8;
@@ -430,6 +446,7 @@ impl Thread {
         self.waited_ns = 0;
         self.waited_out_ns = 0;
         self.open(now);
+        self.publish_state();
     }
 
     /// The thread is woken; `parked` says into a run queue that is out of
@@ -450,6 +467,7 @@ impl Thread {
         self.prepare(next, blocked, shared);
         self.close(now);
         self.open(now);
+        self.publish_state();
         self.waits.woken_stall_ns = 0;
         self.waits.woken_runqueue_ns = 0;
     }
@@ -470,6 +488,7 @@ impl Thread {
         self.waited_ns = self.waited_ns.wrapping_add(waited);
         self.waited_out_ns = self.waited_out_ns.wrapping_add(reload(&self.closed.out_ns));
         self.open(now);
+        self.publish_state();
         // How long it had waited before is not known any better.
         self.guessed = guessed;
     }

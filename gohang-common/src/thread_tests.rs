@@ -8,6 +8,7 @@ fn running(now: u64) -> Thread {
     let mut thread = Thread::default();
     thread.prepare(state::ON_CPU, 0, NONE);
     thread.open(now);
+    thread.publish_state();
     thread
 }
 
@@ -400,6 +401,20 @@ fn the_shared_signal_is_accounted_apart() {
     t.private.sent_ns = 0;
     t.deliver(320, false, shared);
     assert_eq!(sums(&t.shared_account.parts).total(), 200);
+}
+
+#[test]
+fn a_thread_is_on_its_cpu_until_all_of_its_leaving_is_written() {
+    let mut t = running(100);
+    t.leave(200, state::INTERRUPTIBLE, false, false, NONE);
+    assert_eq!((t.state, t.since_ns, t.ran_ns), (state::ON_CPU, 200, 100));
+    // Woken on its way to sleep: it goes on waiting from where it left.
+    t.wake(190, false, NONE);
+    assert_eq!((t.since_ns, t.anomalies), (200, 0));
+    t.publish_state();
+    assert_eq!(t.state, state::INTERRUPTIBLE);
+    t.switch_in(230, false, NONE);
+    assert_eq!((t.runqueue_ns, t.anomalies), (30, 0));
 }
 
 #[test]

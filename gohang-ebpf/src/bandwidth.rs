@@ -239,10 +239,11 @@ fn waited_on(thread: &Thread) -> Option<&'static CfsRq> {
     queue_of(reload(&thread.cfs_rq), reload(&thread.cgroup_id)).map(|queue| &*queue)
 }
 
-/// The thread becomes runnable at `now`, on the run queue that its task names.
+/// The thread becomes runnable at `now`, on the run queue that its task names, or would if it is
+/// woken before anybody sees it.
 #[inline(always)]
 pub fn begin_wait(thread: &mut Thread, task: Task, now: u64) {
-    if is_on() && reload(&thread.state) != state::ON_CPU {
+    if is_on() {
         // Its time on a CPU until now has been added already.
         refresh_group(thread, task);
         let cfs_rq: Task = load(task, offset!(task_cfs_rq));

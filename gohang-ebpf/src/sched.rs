@@ -9,7 +9,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use gohang_common::abi::SIGURG_BIT;
 use gohang_common::config::throttle;
 use gohang_common::map::filter::FOREIGN;
-use gohang_common::thread::{classify, reload, state};
+use gohang_common::thread::{classify, is_asleep, reload, state};
 
 use crate::bandwidth::{begin_wait, end_wait};
 use crate::emit;
@@ -97,13 +97,14 @@ fn switch_out(ctx: &BtfTracePointContext, now: u64, preempt: bool, prev: Task, p
     let blocked = is_blocked(prev);
     let own = is_own_handler(task, thread, blocked);
     let shared = shared(thread.tgid);
-    thread.switch_out(now, next_state, blocked, own, shared);
+    thread.leave(now, next_state, blocked, own, shared);
     emit::add_running(thread);
     begin_wait(thread, prev, now);
+    emit::count_anomalies(ctx, thread);
+    thread.publish_state();
     if reload(&thread.state) == state::PARKED {
         park(task);
     }
-    emit::count_anomalies(ctx, thread);
 }
 
 #[inline(always)]
@@ -138,17 +139,16 @@ fn traced_waking(ctx: *mut c_void) {
 
 #[inline(always)]
 fn wake(ctx: &BtfTracePointContext, woken: Task) {
-    // SAFETY: a helper without preconditions.
-    let mut now = unsafe { bpf_ktime_get_ns() };
-    // Not necessarily asleep: one on its way to sleep is woken on its CPU.
     let Some(thread) = find_or_read(woken as u64, scratch::ATOMIC) else {
         return;
     };
-    // It may have left its CPU since the clock was read here: then it is woken after that.
-    if now < reload(&thread.since_ns) {
-        // SAFETY: a helper without preconditions.
-        now = unsafe { bpf_ktime_get_ns() };
+    // One on its way to sleep is woken on its CPU. Looked at before the clock: it may leave the
+    // CPU just now, and is woken after that.
+    if !is_asleep(reload(&thread.state)) {
+        return;
     }
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
     // Before 6.18 a thread is woken into a run queue that is out of quota and
     // waits there; since then it runs until it returns to user mode.
     let parked = setting!(throttle) == throttle::SWITCH_POINT && is_throttled(woken);

@@ -64,8 +64,8 @@ pub fn make_up_wake(task: u64, thread: &mut Thread, now: u64) {
         return;
     }
     let waited = clock - queued;
-    let since = reload(&thread.since_ns);
-    if waited > now.wrapping_sub(since).wrapping_sub(RACE_NS) {
+    let slept = now.wrapping_sub(reload(&thread.since_ns));
+    if slept < RACE_NS || waited > slept - RACE_NS {
         return;
     }
     let shared = shared(thread.tgid);
