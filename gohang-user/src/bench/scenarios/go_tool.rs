@@ -42,6 +42,7 @@ impl Go {
     }
 
     fn at(program: &Path) -> Result<Self, ExperimentError> {
+        let program = &from_anywhere(program);
         let failed = |why: String| ExperimentError::Workload {
             what: format!(
                 "{} is no Go tool chain ({why}); give the path of another with --go",
@@ -57,7 +58,7 @@ impl Go {
             return Err(failed(format!("`go env GOVERSION`: {}", output.status)));
         }
         Ok(Self {
-            program: program.into(),
+            program: program.clone(),
             version: crate::process::escape(version),
         })
     }
@@ -93,6 +94,15 @@ impl Go {
         }
         Ok(command)
     }
+}
+
+/// The program as it is found from every folder: it is started in those of the programs that it
+/// builds. A bare name is looked for in `PATH`.
+fn from_anywhere(program: &Path) -> PathBuf {
+    if program.components().count() == 1 && program.is_relative() {
+        return program.to_owned();
+    }
+    std::path::absolute(program).unwrap_or_else(|_| program.to_owned())
 }
 
 /// A tool chain's command without what would make it another, or go out for modules.
@@ -152,6 +162,18 @@ mod tests {
         assert_eq!(in_root(&root.path().join("none")), None);
         let path = env::join_paths([root.path().into(), one.join("bin")]).expect("a path");
         assert_eq!(in_path(&path), Some(one.join("bin/go")));
+    }
+
+    #[test]
+    fn it_is_found_from_every_folder() {
+        assert_eq!(from_anywhere(Path::new("go")), Path::new("go"));
+        assert_eq!(
+            from_anywhere(Path::new("/go/bin/go")),
+            Path::new("/go/bin/go")
+        );
+        let here = env::current_dir().expect("a folder");
+        assert_eq!(from_anywhere(Path::new("bin/go")), here.join("bin/go"));
+        assert_eq!(from_anywhere(Path::new("./go")), here.join("go"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::bench::pairs::{Figure, Figures};
+use crate::process;
 
 const fn milliseconds(title: &'static str) -> Figure {
     Figure {
@@ -27,10 +28,7 @@ pub static FIGURES: [Figure; 2] = [milliseconds("time"), milliseconds("CPU time"
 pub struct Work {
     /// What it is called.
     pub title: &'static str,
-    /// Its words; none: `go test` of `packages`.
-    words: &'static [&'static str],
-    /// Packages of Go itself that `go test` tests, as they are.
-    packages: &'static [&'static str],
+    what: What,
     /// Arguments of `gohang run` for it.
     options: &'static [&'static str],
     /// How often it runs in one run, whose figures are the mean.
@@ -39,45 +37,64 @@ pub struct Work {
     pub is_suite: bool,
 }
 
+/// What a command is.
+#[derive(Debug)]
+enum What {
+    /// These words.
+    Words(&'static [&'static str]),
+    /// `go test` of packages of Go itself, as they are.
+    Packages(&'static [&'static str]),
+    /// The tests of a file, built before ([`Place::new`]).
+    Tests,
+}
+
+/// A suite that waits for most of its time, and the program that it becomes.
+const TESTS: &str = include_str!("waits_test.go");
+const TESTS_PROGRAM: &str = "waits.test";
+
 /// All commands. The suites are ones whose time is their own: no network, no random load, no
-/// files beyond what the packages bring.
-pub static WORKS: [Work; 4] = [
+/// files beyond what the packages bring. That of a suite that computes is as much its neighbours'
+/// on processors that it shares; that of one that waits is not.
+pub static WORKS: [Work; 5] = [
     Work {
         title: "`true`",
-        words: &["true"],
-        packages: &[],
+        what: What::Words(&["true"]),
         options: &[],
         repeats: 20,
         is_suite: false,
     },
     Work {
         title: "`sleep 2`, looked at 100 times",
-        words: &["sleep", "2"],
-        packages: &[],
+        what: What::Words(&["sleep", "2"]),
         options: &["--trace", "never", "--sample-every", "20ms"],
         repeats: 1,
         is_suite: false,
     },
     Work {
         title: "`go test sort`",
-        words: &[],
-        packages: &["sort"],
+        what: What::Packages(&["sort"]),
         options: &[],
         repeats: 1,
         is_suite: false,
     },
     Work {
         title: "`go test bytes encoding/json math/big sort strings text/template`",
-        words: &[],
-        options: &[],
-        packages: &[
+        what: What::Packages(&[
             "bytes",
             "encoding/json",
             "math/big",
             "sort",
             "strings",
             "text/template",
-        ],
+        ]),
+        options: &[],
+        repeats: 1,
+        is_suite: true,
+    },
+    Work {
+        title: "24 tests that ask servers 10 times each, which take 50 ms to answer",
+        what: What::Tests,
+        options: &[],
         repeats: 1,
         is_suite: true,
     },
@@ -91,20 +108,51 @@ pub struct Place {
 }
 
 impl Place {
-    /// With the tool chain in `root`, and caches below `folder`.
+    /// With the tool chain in `root`, and caches and [`TESTS`] below `folder`.
     ///
     /// # Errors
-    /// The folder cannot be made, or there is no tool chain.
+    /// The folder cannot be made, there is no tool chain, or the tests cannot be built.
     pub fn new(folder: &Path, root: &Path) -> Result<Self> {
+        let place = Self {
+            folder: folder.join("run-cost"),
+            root: root.to_owned(),
+        };
+        let folder = &place.folder;
         fs::create_dir_all(folder)
             .with_context(|| format!("could not make {}", folder.display()))?;
-        if !root.join("bin/go").is_file() {
+        if !place.go().is_file() {
             bail!("there is no Go in {}", root.display());
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            root: root.to_owned(),
-        })
+        for (name, text) in [
+            ("go.mod", "module waits\n\ngo 1.21\n"),
+            ("waits_test.go", TESTS),
+        ] {
+            let path = folder.join(name);
+            fs::write(&path, text)
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
+        let mut build = Command::new(place.go());
+        process::run(place.set(build.args(["test", "-c", "-o", TESTS_PROGRAM, "."])))?;
+        Ok(place)
+    }
+
+    fn go(&self) -> PathBuf {
+        self.root.join("bin/go")
+    }
+
+    /// Has the command run there.
+    fn set<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .current_dir(&self.folder)
+            .env("GOROOT", &self.root)
+            .env("GOCACHE", self.folder.join("cache"))
+            .env("GOTOOLCHAIN", "local")
+            .env("GOPROXY", "off")
+            .env("GOFLAGS", "")
+            .env("CGO_ENABLED", "0")
+            .env_remove("GODEBUG")
+            .env_remove("GOMAXPROCS")
+            .stdin(Stdio::null())
     }
 }
 
@@ -137,31 +185,23 @@ impl Work {
     }
 
     fn command(&self, place: &Place, wrapper: &[&str]) -> Result<Command> {
-        let go = place.root.join("bin/go");
+        let (go, tests) = (place.go(), place.folder.join(TESTS_PROGRAM));
         let mut words = wrapper.to_vec();
         if !words.is_empty() {
             words.extend(self.options);
             words.push("--");
         }
-        words.extend(self.words);
-        if self.words.is_empty() {
-            words.push(go.to_str().context("not UTF-8")?);
-            words.extend(["test", "-count=1"]);
-            words.extend(self.packages);
+        match self.what {
+            What::Words(own) => words.extend(own),
+            What::Packages(packages) => {
+                words.push(go.to_str().context("not UTF-8")?);
+                words.extend(["test", "-count=1"]);
+                words.extend(packages);
+            }
+            What::Tests => words.push(tests.to_str().context("not UTF-8")?),
         }
         let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .current_dir(&place.folder)
-            .env("GOROOT", &place.root)
-            .env("GOCACHE", place.folder.join("cache"))
-            .env("GOTOOLCHAIN", "local")
-            .env("GOPROXY", "off")
-            .env("GOFLAGS", "")
-            .env("CGO_ENABLED", "0")
-            .env_remove("GODEBUG")
-            .env_remove("GOMAXPROCS")
-            .stdin(Stdio::null());
+        place.set(command.args(&words[1..]));
         Ok(command)
     }
 }
