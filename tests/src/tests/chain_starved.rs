@@ -98,7 +98,11 @@ fn starved(settings: &Settings, report: &mut Report) -> Result<()> {
         // A slice that ends between two spells without quota is asked to end in time.
         let mut late = wakes.clone();
         late.retain(|(ns, _)| *ns >= throttled_ns / 2);
-        let late_ns: u64 = late.iter().map(|(late, _)| late).sum();
+        // What is told of sysmon's thread is since it last woke up: the last spell, where it
+        // was late by several.
+        let period_ns = QUOTA_US.1 * 1_000;
+        let several = late.iter().filter(|(late, _)| *late > period_ns).count();
+        let late_ns: u64 = late.iter().map(|(late, _)| late.min(&period_ns)).sum();
         let by_quota: u64 = late.iter().map(|(_, throttled)| throttled).sum();
         late.sort_unstable_by_key(|(_, throttled)| *throttled);
         let each = late
@@ -106,8 +110,9 @@ fn starved(settings: &Settings, report: &mut Report) -> Result<()> {
             .map_or(0, |(_, throttled)| *throttled);
         report.note(format!(
             "{workload}: sysmon asked in {} bursts in {periods} throttled periods, in {} of them \
-             late by a spell without quota: {} ms in all, {} ms of it out of quota, median {:.1} \
-             ms; cpu.stat has {:.1} ms a period and run queue",
+             late by a spell without quota, {several} by several: {} ms in all, a period each at \
+             most, {} ms of it out of quota, median {:.1} ms; cpu.stat has {:.1} ms a period and \
+             run queue",
             wakes.len(),
             late.len(),
             late_ns / 1_000_000,
