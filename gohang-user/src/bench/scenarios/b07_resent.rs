@@ -10,7 +10,7 @@ use super::report::Unit;
 use super::scenario::{Need, Scenario};
 use super::stand::Stand;
 use crate::bench::Extent;
-use crate::event::{Asker, Stop};
+use crate::event::{Request, Stop};
 use crate::experiment::ExperimentError;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -60,12 +60,7 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
     let what = "requests to yield within a slice, most";
     outcome.check(Check::at_least(what, most, 50.0, Unit::Count));
 
-    let stopping: u64 = traced.stops.iter().filter_map(Stop::stopping_ns).sum();
-    let asked = |asker: Asker| {
-        let own = traced.requests.iter().filter(|own| own.asker == asker);
-        own.map(|own| 1 + u64::from(own.repeats)).sum::<u64>() as f64
-    };
-    let rate = asked(Asker::StopTheWorld) * 1e9 / stopping as f64;
+    let rate = requests_while_stopping(&traced.requests, &traced.stops);
     let rate = Some(rate).filter(|rate| rate.is_finite());
     let figure = "requests while a stop waits";
     outcome.row(setting, figure, Some(10_000.0), rate, Unit::PerSecond);
@@ -91,4 +86,38 @@ fn run(stand: &mut Stand<'_>) -> Result<Outcome, ExperimentError> {
         Unit::Count,
     ));
     Ok(outcome)
+}
+
+/// Requests to yield while stops of the world waited, a second. Those of one slice are told
+/// together, of whoever asked first: that is sysmon where the slice was over before the stop.
+fn requests_while_stopping(requests: &[Request], stops: &[Stop]) -> f64 {
+    let stopping: u64 = stops.iter().filter_map(Stop::stopping_ns).sum();
+    let meets = |own: &&Request| {
+        stops.iter().any(|stop| {
+            let stopped = stop.stopped_ns.unwrap_or(stop.begin_ns);
+            own.requested_ns <= stopped && own.end_ns >= stop.begin_ns
+        })
+    };
+    let asked = requests.iter().filter(meets);
+    let asked: u64 = asked.map(|own| 1 + u64::from(own.repeats)).sum();
+    asked as f64 * 1e9 / stopping as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{RequestEnd, sample};
+
+    #[test]
+    fn requests_of_stops_are_counted_whoever_asked_first() {
+        let own = |at, repeats| Request {
+            repeats,
+            ..sample::request(at, RequestEnd::YieldedAsync)
+        };
+        // One before the stop, one that it met, one within, one behind.
+        let requests = [own(1_000, 50), own(1_950, 6), own(2_500, 1), own(3_100, 50)];
+        let stops = [sample::stop(2_000, 1_000)];
+        assert_eq!(requests_while_stopping(&requests, &stops), 9e6);
+        assert!(!requests_while_stopping(&[], &[]).is_finite());
+    }
 }
