@@ -47,11 +47,11 @@ const EXPECTED_SKIPS: &str = "tests/vm-expected-skips.txt";
 /// How long the machines of the short form are to take, on so many processors or more. What is
 /// fetched and built before does not count.
 const SHORT_LIMIT: Duration = Duration::from_secs(480);
+const SHORT_CORES: usize = 2;
 
 /// How many times that is an error. An emulator is as fast as the processors it gets: the same
 /// machines took 400 s on processors of their own, and 958 s on some that others used too.
 const SHORT_TIMES: u32 = 3;
-const SHORT_CORES: usize = 2;
 
 /// Provides runc below the target directory, for the tests on this machine.
 ///
