@@ -80,6 +80,21 @@ pub struct Moments {
     pub max: u64,
 }
 
+impl Moments {
+    /// Counts a value, ns. The sum wraps.
+    #[inline(always)]
+    pub fn add(&mut self, value: u64) {
+        if self.count == 0 || value < self.min {
+            self.min = value;
+        }
+        if value > self.max {
+            self.max = value;
+        }
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(value);
+    }
+}
+
 /// Number of outcomes of [`crate::cause::Outcome`].
 pub const OUTCOMES: usize = 6;
 

@@ -192,6 +192,8 @@ fn forget(request: &mut Request) {
     request.repeats = 0;
 }
 
+const NOT_SENT: u8 = RequestEnd::NotSent as u8;
+
 /// Sends what is known of an open request and closes it.
 #[inline(always)]
 fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
@@ -202,13 +204,21 @@ fn close(chain: &mut Chain, end: RequestEnd, now: u64) {
     let (mut sent, mut is_late) = (0, 0);
     emit::chain_if(&chain.request, |request| {
         publish(first_ns, 0);
-        sent = reload(&request.sent_ns);
-        // The thread itself may have come to its handler since, on another CPU.
+        // The thread itself may have come to its handler since, on another CPU, and whoever
+        // asked to its send.
         if reload(&request.delivered_ns) > now {
             request.delivered_ns = 0;
             request.pc = 0;
-            request.end = end as u8;
             is_late = 1;
+        }
+        if reload(&request.sent_ns) > now {
+            request.sent_ns = 0;
+        }
+        sent = reload(&request.sent_ns);
+        // A send writes its own end over this one, which stands only for what was not sent
+        // when it was looked at.
+        if reload(&request.delivered_ns) == 0 && (sent == 0 || end as u8 != NOT_SENT) {
+            request.end = end as u8;
         }
         is_open(request)
     });
@@ -367,8 +377,9 @@ fn begin(entry: &Entry, chain: &mut Chain, slice: &Slice, asker: Asker, start: &
     request.end = start.end as u8;
     request.flags = if slice.goid_known { REQUEST_GOID } else { 0 }
         | if late.is_some() { REQUEST_LATE } else { 0 };
+    // A send that came just after its request was closed may have left its time here.
+    request.sent_ns = start.sent_ns;
     if start.sent_ns != 0 {
-        request.sent_ns = start.sent_ns;
         request.flags |= REQUEST_CARRIED;
     }
     if request.tid == 0 && namespace_tid(current) == Some(entry.tid) {

@@ -113,18 +113,6 @@ pub fn summary_key(thread: &Thread) -> SummaryKey {
 }
 
 #[inline(always)]
-fn add_moment(moments: &mut Moments, value: u64) {
-    if moments.count == 0 || value < moments.min {
-        moments.min = value;
-    }
-    if value > moments.max {
-        moments.max = value;
-    }
-    moments.count += 1;
-    moments.sum = moments.sum.wrapping_add(value);
-}
-
-#[inline(always)]
 fn add_bucket(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64) {
     summary.scratch = u64::from(hist::exponent(value));
     let exponent = reload(&summary.scratch) as u32;
@@ -161,7 +149,7 @@ pub fn add_value(key: &SummaryKey, series: usize, value: u64) {
 #[inline(always)]
 fn add_value_to(summary: &mut Summary, key: &SummaryKey, series: usize, value: u64) {
     if let Some(moments) = element(&mut summary.series, series as u64) {
-        add_moment(moments, value);
+        moments.add(value);
     }
     add_bucket(summary, key, series, value);
 }
@@ -361,7 +349,7 @@ fn count_unrecorded(thread: &Thread, end: &End, parts: Option<&[u64; COMPONENT_S
     }
     add_running_to(summary, thread);
     if let Some(moments) = element(&mut summary.series, cause) {
-        add_moment(moments, latency);
+        moments.add(latency);
     }
     summary.parts_ns[0] = summary.parts_ns[0].wrapping_add(sums.throttled);
     summary.parts_ns[1] = summary.parts_ns[1].wrapping_add(sums.masked);

@@ -33,7 +33,7 @@ impl Counted {
         };
         *running_ns = running_ns.wrapping_add(u64::from(episode.ran_ns));
         let number = episode.cause as usize;
-        add_value(&mut series[number], latency);
+        series[number].add(latency);
         let parts = &episode.parts;
         for (total, part) in parts_ns.iter_mut().zip([
             parts.throttled,
@@ -61,17 +61,6 @@ impl Counted {
             .owners
             .retain(|key, _| !gone.owners.contains_key(key));
     }
-}
-
-fn add_value(to: &mut Moments, value: u64) {
-    to.min = if to.count == 0 {
-        value
-    } else {
-        to.min.min(value)
-    };
-    to.max = to.max.max(value);
-    to.count += 1;
-    to.sum = to.sum.wrapping_add(value);
 }
 
 #[cfg(test)]
