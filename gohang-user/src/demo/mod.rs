@@ -120,7 +120,7 @@ impl Demo {
             // Each record that the ring had no room for is an episode less.
             if self.loss.lost() == 0 {
                 check(
-                    "episodes = the kernel's count",
+                    "episodes = the histograms' count",
                     phase.episodes,
                     phase.episodes_in_histograms,
                 );

@@ -196,7 +196,7 @@ impl Delivery {
             let causes = cell.causes.values();
             for (what, left, right) in [
                 (
-                    "episodes = the kernel's count",
+                    "episodes = the histograms' count",
                     cell.episodes,
                     cell.episodes_in_histograms,
                 ),
