@@ -4,7 +4,7 @@
 //! a signal more than all the rest. Together the two have every episode.
 
 use gohang_common::hist;
-use gohang_common::map::{Moments, Summary};
+use gohang_common::map::Summary;
 
 use crate::event::Episode;
 use crate::probe::Snapshot;

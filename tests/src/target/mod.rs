@@ -44,6 +44,7 @@ pub fn run(kind: &str, words: &[String]) -> Result<()> {
         "sleep" => work::sleep(&o),
         "beat" => work::beat(&o),
         "raise" => work::raise(&o),
+        "rouse" => work::rouse(&o),
         "mask" => work::mask(&o),
         "onoff" => work::on_off(&o),
         "late" => work::late(),

@@ -1,7 +1,8 @@
 //! Targets whose workers spin, sleep or mask the signal.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
@@ -175,6 +176,37 @@ pub fn raise(o: &Options) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             sys::tgkill(pid, tid, sys::SIGURG).expect("a thread can signal itself");
         }
+    })
+}
+
+/// `rouse`: a worker that says when it goes to sleep, and one that never sleeps and wakes it up
+/// to 2 us later, each time at another moment.
+pub fn rouse(o: &Options) -> Result<()> {
+    const LATEST_NS: u64 = 2_000;
+    let (sleeps, wakes) = std::io::pipe()?;
+    let going = AtomicU64::new(0);
+    course(o, move |i, stop| {
+        let (mut sleeps, mut wakes) = (&sleeps, &wakes);
+        let mut seen = 0;
+        while !stop.load(Ordering::Relaxed) {
+            if i == 0 {
+                going.fetch_add(1, Ordering::Release);
+                sleeps.read_exact(&mut [0]).expect("its pipe stays open");
+                continue;
+            }
+            if going.load(Ordering::Acquire) == seen {
+                std::hint::spin_loop();
+                continue;
+            }
+            seen += 1;
+            let at = sys::mono_ns() + seen * 37 % LATEST_NS;
+            while sys::mono_ns() < at {
+                std::hint::spin_loop();
+            }
+            wakes.write_all(b"x").expect("a byte fits into a pipe");
+        }
+        // The other may wait for it.
+        drop(wakes.write_all(b"x"));
     })
 }
 

@@ -32,6 +32,7 @@ mod shape;
 mod storm;
 mod systemd;
 mod throttle;
+mod wakes;
 
 use crate::run::Test;
 
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Test> {
         chain_starved::tests(),
         chain_stops::tests(),
         components::tests(),
+        wakes::tests(),
         causes::tests(),
         ladder::tests(),
         throttle::tests(),

@@ -319,12 +319,10 @@ mod tests {
         assert!(tracer.off().unwrap().contains("--trace never"));
     }
 
-    /// A tracer with a thread that waits to be asked, for a group that does not exist.
-    fn waiting() -> (Tracer, std::thread::JoinHandle<()>) {
+    /// A tracer, and its thread's ends of the channels.
+    fn tracer(started_ns: u64) -> (Tracer, Receiver<Ask>, Sender<Told>) {
         let (ask, asked) = channel();
         let (tell, told) = channel();
-        let group = PathBuf::from("/gohang-no-such-group");
-        let thread = std::thread::spawn(move || trace::run(group, true, &asked, &tell));
         let tracer = Tracer {
             state: State::On {
                 told,
@@ -332,10 +330,18 @@ mod tests {
                 since_ns: None,
                 failed: None,
             },
-            started_ns: 0,
+            started_ns,
             begun: false,
             looks_closer: false,
         };
+        (tracer, asked, tell)
+    }
+
+    /// A tracer with a thread that waits to be asked, for a group that does not exist.
+    fn waiting() -> (Tracer, std::thread::JoinHandle<()>) {
+        let (tracer, asked, tell) = tracer(0);
+        let group = PathBuf::from("/gohang-no-such-group");
+        let thread = std::thread::spawn(move || trace::run(group, true, &asked, &tell));
         (tracer, thread)
     }
 
@@ -360,23 +366,7 @@ mod tests {
 
     #[test]
     fn it_is_asked_to_begin_once_and_to_look_closer_before_or_after() {
-        let (mut tracer, asked) = {
-            let (ask, asked) = channel();
-            let (_, told) = channel();
-            let state = State::On {
-                told,
-                ask,
-                since_ns: None,
-                failed: None,
-            };
-            let tracer = Tracer {
-                state,
-                started_ns: 0,
-                begun: false,
-                looks_closer: false,
-            };
-            (tracer, asked)
-        };
+        let (mut tracer, asked, _) = tracer(0);
         tracer.begin();
         tracer.begin();
         tracer.look_closer();
@@ -389,19 +379,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_answer_is_not_waited_for() {
-        let (ask, asked) = channel();
-        let (tell, told) = channel();
-        let mut tracer = Tracer {
-            state: State::On {
-                told,
-                ask,
-                since_ns: None,
-                failed: None,
-            },
-            started_ns: 5_000,
-            begun: false,
-            looks_closer: false,
-        };
+        let (mut tracer, asked, tell) = tracer(5_000);
         assert!(!tracer.has_begun());
         tracer.look_closer();
         tracer.look_closer();

@@ -1,0 +1,70 @@
+//! Threads that are woken just as they go to sleep.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::actor::{self, Target, pause_ms};
+use crate::product::Gohang;
+use crate::run::{Report, Settings, Test, skip};
+use crate::stream::check_loss;
+use crate::sys;
+
+/// Sleeps below which the test would say nothing: there are dozens of thousands a second.
+const AT_LEAST: u64 = 20_000;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    vec![Test {
+        name: "wakes::as_it_goes_to_sleep",
+        body: as_it_goes_to_sleep,
+    }]
+}
+
+/// How often the threads have gone to sleep, by `/proc`.
+fn sleeps(target: &Target) -> Result<u64> {
+    let one = |tid: &i32| {
+        let path = format!("/proc/{}/task/{tid}/status", target.pid);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+            .with_context(|| format!("{path} counts no switches"))?;
+        Ok(count.trim().parse::<u64>()?)
+    };
+    target.workers.iter().map(one).sum()
+}
+
+/// A thread that another CPU wakes just as it leaves its own: nobody is woken before it sleeps.
+fn as_it_goes_to_sleep(settings: &Settings, report: &mut Report) -> Result<()> {
+    let cpus = sys::online_cpus()?;
+    if cpus.len() < 2 {
+        return Err(skip("one CPU: nobody is woken from another"));
+    }
+    let mut target = Target::start("rouse", &["threads=2"], None)?;
+    target.workers = actor::workers(target.pid)?;
+    ensure!(target.workers.len() == 2, "{:?}", target.workers);
+    for (tid, cpu) in target.workers.iter().zip(&cpus) {
+        sys::pin_to(*tid, &[*cpu]);
+    }
+    let pid = target.pid.to_string();
+    let args = ["trace", "-o", "json", "--non-go", "-p", &pid].map(str::to_owned);
+    let mut gohang = Gohang::spawn(settings.gohang()?, &args)?;
+    gohang.wait_ready()?;
+    let before = sleeps(&target)?;
+    pause_ms(if settings.full { 20_000 } else { 3_000 });
+    let slept = sleeps(&target)? - before;
+    let end = gohang.interrupt()?;
+    let document: Value = serde_json::from_slice(&end.stdout).context("not one document")?;
+    let impossible = &document["impossible"];
+    report.note(format!("{slept} sleeps; impossible: {impossible}"));
+    ensure!(slept >= AT_LEAST, "too few sleeps to say anything");
+    check_loss(&document)?;
+    ensure!(
+        impossible
+            .as_object()
+            .is_some_and(serde_json::Map::is_empty),
+        "impossible: {impossible}"
+    );
+    target.finish()?;
+    Ok(())
+}
