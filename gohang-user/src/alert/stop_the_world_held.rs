@@ -15,6 +15,11 @@ pub(super) struct StopTheWorldHeld;
 /// From here on the program is stalled rather than slow.
 const CRITICAL_NS: u64 = 1_000_000_000;
 
+/// How long the thread that stops the others took to go on once the last had stopped, ns.
+fn alone_for(stop: &Stop) -> Option<u64> {
+    stop.stopped_ns?.checked_sub(stop.last_ns?)
+}
+
 impl Rule for StopTheWorldHeld {
     fn name(&self) -> &'static str {
         "stop-the-world-held"
@@ -24,7 +29,7 @@ impl Rule for StopTheWorldHeld {
         Explanation {
             summary: "stopping all goroutines took long",
             meaning: "Garbage collection, and some calls such as runtime.GOMAXPROCS or a heap profile, stop all goroutines for a moment. Those that have stopped wait until the last one has, so one thread that cannot run, or one goroutine that does not yield, holds up the whole program.",
-            detection: "time from stopTheWorldWithSema's begin to its return, and what the thread that stopped last did meanwhile, by the kernel's account. Needs the probes in the runtime (not with --no-uprobes)",
+            detection: "time from stopTheWorldWithSema's begin to its return, and what the thread that stopped last did meanwhile, by the kernel's account; where most of the time came after that, it was the stopping thread's own. Needs the probes in the runtime (not with --no-uprobes)",
             severity: "warning; critical from 1 s on",
             limits: &[STOP_LIMIT],
             advice: "throttled: raise the CPU limit, or set GOMAXPROCS to at most the limit, rounded up. Run queue: see what else runs on those CPUs. Running: see what that goroutine runs (unsafe-loop, no-yield). Masked: see masked. Blocked: see the thread's stack (/proc/PID/task/TID/stack).",
@@ -78,30 +83,48 @@ impl Rule for StopTheWorldHeld {
             (Some(tid), None) => Some(format!("thread {tid}")),
             (None, _) => None,
         };
-        let (who, advice) = match last {
-            Some(last) if parts.total() > 0 => (
+        let alone = alone_for(stop);
+        let is_alone = alone.is_some_and(|alone| alone > length / 2);
+        let known = parts.total();
+        let is_known = known > 0 && known >= (length - alone.unwrap_or(0).min(length)) / 2;
+        let (who, advice) = match (last, alone) {
+            (Some(last), Some(alone)) if is_alone => (
+                format!(
+                    "; {last} stopped last, but for {} of that it had, and thread {}, which stops \
+                     the others, did not go on",
+                    duration(alone),
+                    stop.tid
+                ),
+                "the thread that stops the others was kept from running: see what the process waits for (stalls and run queues in the report), and its other alerts",
+            ),
+            (Some(last), _) if is_known => (
                 format!(
                     "; {last} stopped last, and was {what} for {} of that",
                     duration(share)
                 ),
                 advice,
             ),
-            Some(last) => (
-                format!("; {last} stopped last"),
+            (Some(last), _) => (
+                format!(
+                    "; {last} stopped last; what it did meanwhile is known of {} alone",
+                    duration(known)
+                ),
                 "look at what that thread did: the process's other alerts, and its deliveries by cause",
             ),
-            None => (
+            (None, _) => (
                 String::new(),
                 "who was waited for was not seen: look at the process's other alerts, and its deliveries by cause",
             ),
         };
+        let explains = is_known && !is_alone;
         let evidence = [
             ("stopping_ns", json!(length)),
             ("total_ns", json!(stop.total_ns())),
             ("stopping_tid", json!(stop.tid)),
             ("last_tid", json!(stop.last_tid)),
             ("last_goid", json!(stop.last_goid)),
-            ("cause", json!((parts.total() > 0).then(|| cause.name()))),
+            ("after_last_ns", json!(alone)),
+            ("cause", json!(explains.then(|| cause.name()))),
             ("throttled_ns", json!(parts.throttled)),
             ("masked_ns", json!(parts.masked)),
             ("blocked_ns", json!(parts.blocked)),
@@ -121,7 +144,8 @@ impl Rule for StopTheWorldHeld {
                 .collect(),
             advice,
             since_ns: None,
-            weight: length,
+            // Of stops that are much as long the one that says why is told.
+            weight: if explains { length } else { length / 2 },
         })
     }
 }

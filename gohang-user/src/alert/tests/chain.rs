@@ -188,6 +188,48 @@ fn a_long_stop_says_who_was_last_and_why() {
 }
 
 #[test]
+fn a_stop_that_its_last_thread_does_not_explain_gives_way_to_one_that_it_does() {
+    let stop = |ms: u64, last_ms: u64, running: u64| {
+        let parts = Sums {
+            running,
+            ..Sums::default()
+        };
+        Stop {
+            last_ns: Some(1000 + last_ms * MS),
+            parts,
+            ..sample::stop(1000, ms * MS)
+        }
+    };
+    let told = |stops: &[&Stop]| alerts(stops.iter().map(|stop| Shown::Stop((*stop).clone())));
+    // The stopping thread itself was late; what the last one did is known of its end alone.
+    let (alone, unseen) = (stop(80, 1, MS), stop(85, 84, MS));
+    let found = told(&[&alone]);
+    assert_eq!(
+        found[0].headline,
+        "stopping the world took 80 ms; thread 9 (goroutine 5) stopped last, but for 79 ms of \
+         that it had, and thread 6, which stops the others, did not go on"
+    );
+    assert_eq!(found[0].evidence["cause"], Value::Null);
+    assert_eq!(found[0].evidence["after_last_ns"], 79 * MS);
+    let found = told(&[&unseen]);
+    assert_eq!(
+        found[0].headline,
+        "stopping the world took 85 ms; thread 9 (goroutine 5) stopped last; what it did meanwhile \
+         is known of 1.0 ms alone"
+    );
+    assert_eq!(found[0].evidence["cause"], Value::Null);
+    let found = told(&[&alone, &stop(70, 70, 69 * MS), &unseen]);
+    assert_eq!(found[0].evidence["cause"], "running");
+    assert_eq!(
+        (found[0].count, &found[0].evidence["stopping_ns"]),
+        (3, &(70 * MS).into())
+    );
+    // Much longer ones are told all the same.
+    let found = told(&[&alone, &stop(30, 30, 30 * MS)]);
+    assert_eq!(found[0].evidence["stopping_ns"], 80 * MS);
+}
+
+#[test]
 fn sysmon_that_asks_late_because_it_cannot_run() {
     let asked = |every: u64, late: u64, throttled: u64| {
         (0..20).map(move |number| {
