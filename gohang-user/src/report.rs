@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::{EstimateError, Hook, ProgramCost};
+use crate::process::CpuTimes;
 
 /// Raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -184,6 +185,22 @@ pub struct Machine {
     pub softirq_ns: u64,
     /// CPUs.
     pub cpus: u32,
+}
+
+impl Machine {
+    /// Between two readings; none where a CPU's time went back.
+    #[must_use]
+    pub fn between(before: &[CpuTimes], now: &[CpuTimes]) -> Option<Self> {
+        let mut machine = Self::default();
+        for (before, now) in before.iter().zip(now) {
+            let grown = now.since(before).ok()?;
+            machine.steal_ns += grown.steal_ns;
+            machine.irq_ns += grown.irq_ns;
+            machine.softirq_ns += grown.softirq_ns;
+            machine.cpus += 1;
+        }
+        Some(machine)
+    }
 }
 
 /// A filled bucket.

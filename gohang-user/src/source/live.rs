@@ -23,8 +23,8 @@ use crate::event::{Episode, Event, Process, ProcessEvent, ProcessId, decode};
 use crate::golang::{FileKey, FoundGo, Inspector, Places, ProbePoints};
 use crate::privilege::kernel_release;
 use crate::probe::{Counters, LoadOptions, Probe, ProbeError, Snapshot, Sweeps};
-use crate::process::ProcRoot;
-use crate::report::Moment;
+use crate::process::{CpuTimes, ProcRoot};
+use crate::report::{Machine, Moment};
 
 /// What to trace and how.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,8 @@ pub struct Live {
     points: HashMap<FileKey, Option<Arc<ProbePoints>>>,
     recorder: Option<Recorder>,
     slices: Slices,
+    /// As the window opened.
+    cpu: Option<Vec<CpuTimes>>,
 }
 
 /// A record and, for a recording, its bytes.
@@ -139,6 +141,7 @@ impl Live {
             points: HashMap::new(),
             recorder: None,
             slices: Slices::default(),
+            cpu: None,
         };
         live.scan()?;
         Ok(live)
@@ -149,6 +152,7 @@ impl Live {
     /// # Errors
     /// The map cannot be written.
     pub fn open(&mut self) -> Result<u64, ProbeError> {
+        self.cpu = self.proc.cpu_times().ok();
         let now = monotonic_ns();
         self.probe.open_window(now)?;
         Ok(now)
@@ -178,8 +182,7 @@ impl Live {
         }
     }
 
-    /// Totals as of `at`, which is now. What others know of the machine, costs
-    /// and what is pending is left empty.
+    /// Totals as of `at`, which is now. Costs and what is pending are left empty.
     ///
     /// # Errors
     /// A map cannot be read.
@@ -189,9 +192,16 @@ impl Live {
             snapshot: self.snapshot_now()?,
             counters: self.probe.counters()?,
             taken: self.taken,
+            machine: self.machine(),
             go_hooks: self.probe.go_hooks(),
             ..Totals::default()
         })
+    }
+
+    /// CPU time that went elsewhere since the window opened.
+    fn machine(&self) -> Option<Machine> {
+        let now = self.proc.cpu_times().ok()?;
+        Machine::between(self.cpu.as_ref()?, &now)
     }
 
     /// What the kernel side has added up, and the records.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use gohang::aggregate::{Remembering, loss};
 use gohang::event::Episode;
 use gohang::probe::ProgramCost;
-use gohang::process::{CpuTimes, ProcRoot};
-use gohang::report::{Machine, Moment, Report};
+use gohang::report::{Moment, Report};
 use gohang::source::recording::{Begin, Recorder, Totals};
 use gohang::source::{Item, Live, Source as _, monotonic_ns, now};
 use tokio::io::unix::AsyncFd;
@@ -35,8 +34,6 @@ pub(super) struct Session {
     items: Vec<Item>,
     begin: Begin,
     keeper: Option<Keeper>,
-    cpu: Option<Vec<CpuTimes>>,
-    proc: ProcRoot,
 }
 
 /// Watches a descriptor for readiness.
@@ -57,16 +54,13 @@ impl Session {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let ring = readiness(live.ring_fd()?)?;
-        let proc = ProcRoot::default();
         let mut session = Self {
             flow: Flow::new(&plan.display, writer, false)?,
             items: Vec::new(),
             keeper: place.map(Place::start).transpose()?,
             begin: live.begin(Moment::default()),
-            cpu: proc.cpu_times().ok(),
             plan,
             live,
-            proc,
         };
         let mut start = now();
         start.mono_ns = session.live.open().map_err(Failure::unable)?;
@@ -195,7 +189,6 @@ impl Session {
         costs: Vec<ProgramCost>,
     ) -> Result<Totals, Failure> {
         Ok(Totals {
-            machine: self.machine(),
             costs,
             pending,
             ..self.live.totals(at)?
@@ -223,21 +216,6 @@ impl Session {
             record(recorder, &totals);
         }
         report
-    }
-
-    /// CPU time that went elsewhere since the start.
-    fn machine(&self) -> Option<Machine> {
-        let before = self.cpu.as_ref()?;
-        let now = self.proc.cpu_times().ok()?;
-        let mut machine = Machine::default();
-        for (before, now) in before.iter().zip(&now) {
-            let grown = now.since(before).ok()?;
-            machine.steal_ns += grown.steal_ns;
-            machine.irq_ns += grown.irq_ns;
-            machine.softirq_ns += grown.softirq_ns;
-            machine.cpus += 1;
-        }
-        Some(machine)
     }
 
     /// Detaches, takes the last records and prints the report.
