@@ -18,7 +18,7 @@ mod stage;
 use std::time::Duration;
 
 pub use error::ExperimentError;
-pub(crate) use load::{Done, Load, READY, Task};
+pub(crate) use load::{Done, Load, OVER, READY, Task};
 pub(crate) use os::EndSignals;
 pub(crate) use part::SEND_EVERY_NS;
 pub use part::{Role, run_part};

@@ -10,7 +10,7 @@ use super::report::{Said, Unit};
 use super::stand::Stand;
 use super::trace::{Trace, Traced, Whom};
 use crate::cgroup::{CpuStat, OwnGroup};
-use crate::experiment::{Done, ExperimentError, Load, Quota, READY};
+use crate::experiment::{Done, ExperimentError, Load, OVER, Quota, READY};
 use crate::report::Severity;
 use crate::sink::text::headline;
 use crate::units::percent;
@@ -115,7 +115,14 @@ pub(super) fn work_beside<T: Send>(
     let told = thread::scope(|scope| {
         let group = &group;
         let beside = scope.spawn(move || beside(pid, group));
-        stand.pause(Some(&mut trace), load.length())?;
+        let is_over = stand.wait(Some(&mut trace), load.length() + PATIENCE, || {
+            Ok(job.output().lines().any(|line| line == OVER))
+        })?;
+        if !is_over {
+            return Err(ExperimentError::Workload {
+                what: format!("{name} was not over in time"),
+            });
+        }
         beside.join().map_err(|_| ExperimentError::Workload {
             what: format!("what looks at {name} panicked"),
         })
@@ -228,7 +235,8 @@ impl Worked {
                 process.stall.total_ns,
                 throttled_ns,
                 share,
-                0,
+                // The first thread may be out of quota too, at the same time.
+                self.done.first_kept_ns,
             ));
         } else if throttled_ns == 0 {
             outcome.check(Check::at_most(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::super::os;
-use super::{CROWD, DONE, Done, LEAD, Load, READY, Task, TaskDone, UNTIL_LIFTED};
+use super::{CROWD, DONE, Done, LEAD, Load, OVER, READY, Task, TaskDone, UNTIL_LIFTED};
 
 /// How often it is looked whether all may begin, and whether to tell.
 const GATE_EVERY_NS: u64 = 5_000_000;
@@ -32,6 +32,7 @@ struct Shared {
 /// It does not say what to do, or that cannot be done here.
 pub(in super::super) fn live(what: &str) -> io::Result<()> {
     let load: Load = serde_json::from_str(what).map_err(io::Error::other)?;
+    let mut first = First::new()?;
     os::sleep_exactly()?;
     let mut out = io::stdout().lock();
     let (gate, held) = io::pipe()?;
@@ -40,9 +41,15 @@ pub(in super::super) fn live(what: &str) -> io::Result<()> {
         let pid = os::fork_spinning(gate.as_raw_fd(), held.as_raw_fd())?;
         writeln!(out, "{CROWD}{pid}")?;
     }
+    if let [Task::Spin { cpu: Some(cpu) }] = load.tasks[..] {
+        // On another CPU it would have a run queue of its own there, which is out of quota, too,
+        // and counts as such while the thread sleeps, as its dequeue is delayed (`dequeue_entity`,
+        // kernel/sched/fair.c, 6.12 and later).
+        os::run_on(cpu)?;
+    }
     writeln!(out, "{READY}")?;
     out.flush()?;
-    wait_until(|| load.gate.exists())?;
+    first.wait_until(|| load.gate.exists())?;
     let begin_ns = os::now_ns()? + LEAD.as_nanos() as u64;
     let end_ns = begin_ns.saturating_add(load.duration_ns);
     let spinning = Arc::new(Mutex::default());
@@ -70,10 +77,11 @@ pub(in super::super) fn live(what: &str) -> io::Result<()> {
         }
         tasks.push(shared);
     }
-    os::sleep_until(begin_ns)?;
+    first.sleep_until(begin_ns)?;
     drop(held);
-    os::sleep_until(end_ns.saturating_add(UNTIL_LIFTED.as_nanos() as u64))?;
-    wait_until(|| !load.gate.exists())?;
+    first.sleep_until(end_ns.saturating_add(UNTIL_LIFTED.as_nanos() as u64))?;
+    // Without what it waits for the others from here on.
+    let first_kept_ns = first.kept_ns()?;
     for thread in threads {
         let ended = thread.join();
         ended.map_err(|_| io::Error::other("a thread panicked"))??;
@@ -82,20 +90,58 @@ pub(in super::super) fn live(what: &str) -> io::Result<()> {
     let done = Done {
         tasks: tasks.iter().map(done).collect(),
         begin_ns,
-        first_waited_ns: os::thread_waited_ns()?,
+        first_kept_ns,
         process_cpu_ns: os::process_cpu_ns()?,
     };
+    writeln!(out, "{OVER}")?;
+    out.flush()?;
+    first.wait_until(|| !load.gate.exists())?;
     let told = serde_json::to_string(&done).map_err(io::Error::other)?;
     writeln!(out, "{DONE}{told}")?;
     out.flush()
 }
 
-/// Waits until it is so; asks often enough, and seldom enough not to be seen.
-fn wait_until(so: impl Fn() -> bool) -> io::Result<()> {
-    while !so() {
-        os::sleep_until(os::now_ns()? + GATE_EVERY_NS)?;
+/// The process's first thread, by its own clocks: the kernel's account of its waits has time in
+/// which it slept, where it was moved to another CPU before its delayed dequeue
+/// (`sched_info_enqueue`, kernel/sched/stats.h, seen on 6.18).
+struct First {
+    begin_ns: u64,
+    cpu_ns: u64,
+    /// Waited before, in its start.
+    waited_ns: u64,
+    /// Asked to sleep.
+    asked_ns: u64,
+}
+
+impl First {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            begin_ns: os::now_ns()?,
+            cpu_ns: os::thread_cpu_ns()?,
+            waited_ns: os::thread_waited_ns()?,
+            asked_ns: 0,
+        })
     }
-    Ok(())
+
+    fn sleep_until(&mut self, at_ns: u64) -> io::Result<()> {
+        self.asked_ns += at_ns.saturating_sub(os::now_ns()?);
+        os::sleep_until(at_ns)
+    }
+
+    /// Waits until it is so; asks often enough, and seldom enough not to be seen.
+    fn wait_until(&mut self, so: impl Fn() -> bool) -> io::Result<()> {
+        while !so() {
+            self.sleep_until(os::now_ns()? + GATE_EVERY_NS)?;
+        }
+        Ok(())
+    }
+
+    /// How long it was kept from running so far: what it neither ran nor asked to sleep.
+    fn kept_ns(&self) -> io::Result<u64> {
+        let passed_ns = os::now_ns()? - self.begin_ns;
+        let used_ns = os::thread_cpu_ns()? - self.cpu_ns;
+        Ok(self.waited_ns + passed_ns.saturating_sub(self.asked_ns + used_ns))
+    }
 }
 
 fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<io::Result<()>>> {
@@ -112,8 +158,11 @@ fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<io::Result<()>>> {
         if matches!(shared.task, Task::Spin { .. }) {
             all(&shared.spinning).push(os::thread_id());
         }
-        os::sleep_until(shared.begin_ns)?;
-        let before_ns = os::thread_waited_ns()?;
+        // It has not slept yet: see `First`.
+        let started_ns = os::thread_waited_ns()?;
+        let asked_ns = shared.begin_ns.max(os::now_ns()?);
+        os::sleep_until(asked_ns)?;
+        let before_ns = started_ns + os::now_ns()?.saturating_sub(asked_ns);
         let done = match shared.task {
             Task::Spin { .. } => spin(shared.end_ns)?,
             Task::Signals { every_ns } => signal(&shared, every_ns)?,

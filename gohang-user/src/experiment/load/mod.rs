@@ -14,6 +14,9 @@ pub(super) use life::live;
 
 /// The line that a process prints when it has nothing to do but to wait for the begin.
 pub(crate) const READY: &str = "ready";
+/// The line that it prints when its work is over: from then on its limit may be lifted, and what
+/// it did is as it will tell it.
+pub(crate) const OVER: &str = "over";
 /// What the lines with the process ids of its crowd begin with.
 const CROWD: &str = "crowd ";
 /// What the line with what was done begins with.
@@ -68,7 +71,8 @@ impl Load {
         command
     }
 
-    /// From when it may begin, the time until all is done and its limit may be lifted.
+    /// From when it may begin, the time until all is done and its limit may be lifted; longer where
+    /// it gets no CPU.
     pub(crate) fn length(&self) -> Duration {
         LEAD + Duration::from_nanos(self.duration_ns) + UNTIL_LIFTED
     }
@@ -176,9 +180,9 @@ pub(crate) struct Done {
     pub tasks: Vec<TaskDone>,
     /// When the work began, CLOCK_MONOTONIC ns.
     pub begin_ns: u64,
-    /// Time that its first thread, which has none of the work, waited for a CPU, by the
-    /// kernel's account, ns.
-    pub first_waited_ns: u64,
+    /// Time that its first thread, which has none of the work, was kept from running, by its own
+    /// clocks, ns.
+    pub first_kept_ns: u64,
     /// CPU time of the process from its start on, by the kernel's account, ns.
     pub process_cpu_ns: u64,
 }
@@ -188,7 +192,7 @@ pub(crate) struct Done {
 pub(crate) struct TaskDone {
     /// CPU time that they used, by the kernel's account of each thread, ns.
     pub cpu_ns: u64,
-    /// Time that they waited for a CPU before the work, by the kernel's account, ns.
+    /// Time that they waited for a CPU before the work, ns.
     pub before_ns: u64,
     /// Time in which they had something to do, ns: without what they were kept from running,
     /// that is `cpu_ns`.
@@ -219,7 +223,7 @@ impl Done {
     pub(crate) fn kept_ns(&self) -> u64 {
         let wanted: u64 = self.tasks.iter().map(|task| task.wanted_ns).sum();
         let before: u64 = self.tasks.iter().map(|task| task.before_ns).sum();
-        wanted.saturating_sub(self.cpu_ns()) + before + self.first_waited_ns
+        wanted.saturating_sub(self.cpu_ns()) + before + self.first_kept_ns
     }
 
     /// Every request's time, ns.
@@ -282,7 +286,7 @@ mod tests {
         let done = Done {
             tasks: vec![task(10, 30, vec![30]), task(5, 5, vec![2, 3])],
             begin_ns: 1,
-            first_waited_ns: 3,
+            first_kept_ns: 3,
             process_cpu_ns: 16,
         };
         assert_eq!((done.cpu_ns(), done.kept_ns()), (15, 27));
