@@ -233,6 +233,19 @@ pub fn check_loss(end: &Value) -> Result<String> {
     Ok(text)
 }
 
+/// Checks that a document counts nothing impossible.
+///
+/// # Errors
+/// When it does, or does not say.
+pub fn check_impossible(end: &Value) -> Result<()> {
+    let impossible = &end["impossible"];
+    let none = impossible
+        .as_object()
+        .is_some_and(serde_json::Map::is_empty);
+    anyhow::ensure!(none, "impossible: {impossible}");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +310,13 @@ mod tests {
         assert!(Stream::parse(b"").is_err());
         assert!(Stream::parse(b"{\"type\":\"end\"}\n{\"type\":\"end\"}\n").is_err());
         assert!(Stream::parse(b"{\"type\":\"thing\"}\n{\"type\":\"end\"}\n").is_err());
+    }
+
+    #[test]
+    fn an_impossible_value_or_none_said_is_found() {
+        assert!(check_impossible(&json!({"impossible": {}})).is_ok());
+        assert!(check_impossible(&json!({"impossible": {"clock_backwards": 1}})).is_err());
+        assert!(check_impossible(&json!({})).is_err());
     }
 
     #[test]

@@ -125,18 +125,12 @@ impl Traced {
         report.note(format!(
             "stalls {stalls} ns, spans {spans} ns, cpu.stat {truth} ns"
         ));
-        let impossible = &document["impossible"];
         ensure!(
             document["loss"]["run_queues_full"] == 0,
             "{} edges of run queues that found no place",
             document["loss"]["run_queues_full"]
         );
-        ensure!(
-            impossible
-                .as_object()
-                .is_some_and(serde_json::Map::is_empty),
-            "impossible: {impossible}"
-        );
+        stream::check_impossible(&document)?;
         for target in targets {
             target.finish()?;
         }
