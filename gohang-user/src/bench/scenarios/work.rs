@@ -273,8 +273,8 @@ impl Worked {
 }
 
 /// Holds if `said` is within that share of `truth`, or within 10 ms, and `taken_ns`.
-fn off(what: String, said: u64, truth: u64, share: f64, taken_ns: u64) -> Check {
-    let bound = (truth as f64 * share).max(OFF_NS) + taken_ns as f64;
+fn off(what: String, said: u64, truth: u64, share: f64, allowed_ns: u64) -> Check {
+    let bound = (truth as f64 * share).max(OFF_NS) + allowed_ns as f64;
     Check::at_most(what, said.abs_diff(truth) as f64, bound, Unit::Ns)
 }
 
