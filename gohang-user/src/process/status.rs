@@ -57,10 +57,13 @@ impl Status {
     pub fn parse(raw: &[u8]) -> Result<Self, String> {
         // The kernel escapes newlines in the name here, so lines are lines.
         let text = String::from_utf8_lossy(raw);
+        let fields: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .collect();
         let find = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-                .map(str::trim)
+            let (_, value) = fields.iter().find(|(name, _)| *name == key)?;
+            Some(value.trim())
         };
         let number = |key: &str| {
             let text = find(key).ok_or_else(|| format!("{key} is missing"))?;

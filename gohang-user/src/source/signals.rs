@@ -69,9 +69,17 @@ fn look_every(proc: &ProcRoot, pid: u32, budget: &mut usize, gap: Duration) -> S
     }
     let looked = threads.len().min(*budget);
     *budget -= looked;
+    // The first thread's is the process's.
+    let at_first = |tid: u32| {
+        if tid == pid {
+            pends_blocked(&status)
+        } else {
+            holds_back(proc, pid, tid)
+        }
+    };
     let mut suspects: Vec<(u32, u64)> = threads[..looked]
         .iter()
-        .filter(|tid| holds_back(proc, pid, **tid))
+        .filter(|tid| at_first(**tid))
         .filter_map(|tid| Some((*tid, run_ns(proc, pid, *tid)?)))
         .collect();
     for _ in 0..SECOND_LOOKS {
@@ -94,9 +102,12 @@ fn look_every(proc: &ProcRoot, pid: u32, budget: &mut usize, gap: Duration) -> S
 
 /// Whether a thread has SIGURG blocked and pending now.
 fn holds_back(proc: &ProcRoot, pid: u32, tid: u32) -> bool {
-    said(pid, proc.thread_status(pid, tid)).is_some_and(|status: Status| {
-        status.sig_blocked.has_sigurg() && status.sig_pending.has_sigurg()
-    })
+    said(pid, proc.thread_status(pid, tid)).is_some_and(|status| pends_blocked(&status))
+}
+
+/// Whether the thread has SIGURG blocked and pending, by its status.
+fn pends_blocked(status: &Status) -> bool {
+    status.sig_blocked.has_sigurg() && status.sig_pending.has_sigurg()
 }
 
 /// CPU time of a thread so far: the first figure of its schedstat, ns.
