@@ -13,8 +13,28 @@ pub struct Tally {
     pub passed: u64,
     /// Tests that failed.
     pub failed: u64,
+    /// Of the privileged suite: which failed, and why. A log is often kept by its end alone.
+    #[serde(default)]
+    pub failures: Vec<Failure>,
     /// Tests that did not run, in the order of their output.
     pub skips: Vec<Skip>,
+}
+
+/// A test of the privileged suite that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its name.
+    pub name: String,
+    /// What it noted last: the reason.
+    pub why: String,
+}
+
+/// `failed: NAME: REASON`.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, why } = self;
+        write!(f, "failed: {name}: {why}")
+    }
 }
 
 impl Tally {
@@ -23,10 +43,12 @@ impl Tally {
         let Self {
             passed,
             failed,
+            failures,
             skips,
         } = other;
         self.passed += passed;
         self.failed += failed;
+        self.failures.extend(failures);
         self.skips.extend(skips);
     }
 }
@@ -37,6 +59,7 @@ impl fmt::Display for Tally {
         let Self {
             passed,
             failed,
+            failures: _,
             skips,
         } = self;
         write!(
@@ -99,6 +122,10 @@ pub fn of_privileged(output: &str) -> Result<Tally, String> {
             tally.passed += 1;
         } else if outcome == "FAILED" {
             tally.failed += 1;
+            tally.failures.push(Failure {
+                name: name.to_owned(),
+                why: notes(output, name).last().unwrap_or("no reason").to_owned(),
+            });
         } else if let Some(reason) = outcome.strip_prefix("skipped: ") {
             tally.skips.push(Skip {
                 name: name.to_owned(),
@@ -167,6 +194,13 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         }
     }
 
+    fn failure(name: &str, why: &str) -> Failure {
+        Failure {
+            name: name.into(),
+            why: why.into(),
+        }
+    }
+
     #[test]
     fn cargo_results_are_summed() {
         let tally = of_cargo(CARGO).expect("valid");
@@ -193,11 +227,12 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn privileged_results_are_summed() {
         let text = "test a ... ok\nnote\ntest b ... skipped: no fprobe\ntest c ... FAILED\n\
-                    test d ... ok (1.2 s)\n2 passed, 1 failed, 1 skipped\n";
+                    \x20   noted\n    it hung\ntest d ... ok (1.2 s)\n2 passed, 1 failed, 1 skipped\n";
         let tally = of_privileged(text).expect("valid");
         let expected = Tally {
             passed: 2,
             failed: 1,
+            failures: vec![failure("c", "it hung")],
             skips: vec![skip("b", "no fprobe")],
         };
         assert_eq!(tally, expected);
@@ -229,13 +264,17 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
         let mut sum = Tally {
             passed: 1,
             failed: 2,
+            failures: vec![failure("c", "x")],
             skips: vec![skip("a", "x")],
         };
         sum.add(Tally {
             passed: 3,
             failed: 4,
+            failures: vec![failure("d", "y")],
             skips: vec![skip("b", "y")],
         });
+        assert_eq!(sum.failures, [failure("c", "x"), failure("d", "y")]);
+        assert_eq!(sum.failures[0].to_string(), "failed: c: x");
         assert_eq!(sum.to_string(), "4 passed, 6 failed, 2 skipped");
     }
 

@@ -156,6 +156,9 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     for skip in &sum.skips {
         println!("skipped: {skip}");
     }
+    for failure in &sum.failures {
+        println!("{failure}");
+    }
     for problem in &problems {
         println!("problem: {problem}");
     }

@@ -120,6 +120,9 @@ pub fn vm(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     }
     let outcome = run(workspace, options)?;
     println!();
+    for failure in &outcome.tally.failures {
+        println!("{failure}");
+    }
     for problem in &outcome.problems {
         println!("problem: {problem}");
     }
@@ -219,6 +222,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Outcome> {
         sum.problems.extend(found);
         if let Some(measured) = &mut measured {
             measured.add(job.image, &results.output, &verdict.tally);
+        }
+        for failure in &mut verdict.tally.failures {
+            failure.name = format!("kernel {}: {}", job.name(), failure.name);
         }
         sum.tally.add(verdict.tally);
     })?;
