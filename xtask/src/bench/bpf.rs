@@ -1,6 +1,7 @@
 //! The few commands of bpf(2) that measuring needs, without a library: what is
 //! measured must not measure itself.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -12,9 +13,12 @@ mod uapi {
     pub const PROG_GET_FD_BY_ID: libc::c_int = 13;
     pub const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     pub const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+    pub const LINK_CREATE: libc::c_int = 28;
     pub const ENABLE_STATS: libc::c_int = 32;
+    pub const PROG_TYPE_KPROBE: u64 = 2;
     pub const PROG_TYPE_TRACING: u64 = 26;
     pub const TRACE_RAW_TP: u64 = 23;
+    pub const TRACE_UPROBE_MULTI: u64 = 48;
     /// `r0 = 0; exit`.
     pub const EMPTY: [u64; 2] = [0xb7, 0x95];
 }
@@ -33,6 +37,8 @@ pub struct Info {
     pub verified: u64,
     /// BTF id of the hook's type.
     pub hook: u32,
+    /// Its name, with zeros behind it.
+    pub name: [u8; 16],
     /// Time in it while statistics were on, ns.
     pub run_ns: u64,
     /// Runs while statistics were on.
@@ -73,16 +79,49 @@ fn number(fd: &OwnedFd) -> u64 {
 /// # Errors
 /// The kernel refuses.
 pub fn load_empty(hook: u32) -> Result<OwnedFd> {
+    load_empty_as(uapi::PROG_TYPE_TRACING, uapi::TRACE_RAW_TP, hook)
+}
+
+/// Loads a program that returns at once, for a probe in a user program.
+///
+/// # Errors
+/// The kernel refuses: one before 6.6 has no links for these.
+pub fn load_empty_probe() -> Result<OwnedFd> {
+    load_empty_as(uapi::PROG_TYPE_KPROBE, uapi::TRACE_UPROBE_MULTI, 0)
+}
+
+fn load_empty_as(kind: u64, attach_type: u64, hook: u32) -> Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     // union bpf_attr: prog_type, insn_cnt; insns; license; ... expected_attach_type
     // at byte 68, attach_btf_id at byte 108.
     let mut attributes = [0u64; 16];
-    attributes[0] = uapi::PROG_TYPE_TRACING | (uapi::EMPTY.len() as u64) << 32;
+    attributes[0] = kind | (uapi::EMPTY.len() as u64) << 32;
     attributes[1] = uapi::EMPTY.as_ptr() as u64;
     attributes[2] = license.as_ptr() as u64;
-    attributes[8] = uapi::TRACE_RAW_TP << 32;
+    attributes[8] = attach_type << 32;
     attributes[13] = u64::from(hook) << 32;
     descriptor(uapi::PROG_LOAD, &mut attributes).context("could not load an empty program")
+}
+
+/// Probes an offset of a file, for as long as the result lives.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn attach_probe(program: &OwnedFd, file: &CStr, offset: u64) -> Result<OwnedFd> {
+    // union bpf_attr, link_create: prog_fd, target_fd; attach_type, flags; path; offsets;
+    // ref_ctr_offsets; cookies; cnt, flags; pid.
+    let offsets = [offset];
+    let mut attributes = [
+        number(program),
+        uapi::TRACE_UPROBE_MULTI,
+        file.as_ptr() as u64,
+        offsets.as_ptr() as u64,
+        0,
+        0,
+        offsets.len() as u64,
+        0,
+    ];
+    descriptor(uapi::LINK_CREATE, &mut attributes).context("could not probe a user program")
 }
 
 /// Attaches a program to its tracepoint, for as long as the result lives.
@@ -124,9 +163,19 @@ pub fn info(program: &OwnedFd) -> Result<Info> {
         instructions: (words[2] >> 32) / 8,
         verified: low(words[27]),
         hook: low(words[28]) as u32,
+        name: name([words[8], words[9]]),
         run_ns: words[24],
         runs: words[25],
     })
+}
+
+/// `prog_info.name`.
+fn name(words: [u64; 2]) -> [u8; 16] {
+    let mut name = [0; 16];
+    for (bytes, word) in name.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+    name
 }
 
 /// Turns the kernel's run-time statistics on, for as long as the result lives.

@@ -9,6 +9,7 @@ mod crowd;
 mod growth;
 mod paired;
 mod pairs;
+mod parts;
 mod peers;
 mod ping_pong;
 mod plot;
@@ -76,6 +77,9 @@ pub enum Bench {
     },
     /// Measure what tracing costs Go programs and write that into docs/cost.md; needs root.
     ChainCost(chain_cost::Options),
+    /// Measure what tracing takes from a Go service, part by part, and write that into
+    /// docs/cost.md; needs root.
+    Parts(parts::Options),
     /// Measure what `gohang run` costs a command and write that into docs/cost.md; needs root.
     RunCost(run_cost::Options),
     /// Measure what gohang, bpftrace, perf and runqlat cost beside each other and write
@@ -139,6 +143,7 @@ pub fn bench(what: Bench) -> Result<()> {
             cpu,
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
+        Bench::Parts(options) => parts::parts(&options),
         Bench::RunCost(options) => run_cost::run_cost(&options),
         Bench::Agreement(options) => agreement::agreement(&options),
         Bench::Verify => agreement::verify(),

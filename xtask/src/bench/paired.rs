@@ -52,16 +52,16 @@ pub struct Measured<W: 'static> {
     pub changes: Vec<Change>,
 }
 
-/// Everything measured. Shown, it is the section without its heading.
+/// Everything measured, `T` by `T`. Shown, it is the section without its heading.
 #[derive(Debug)]
-pub struct Page<W: 'static> {
+pub struct Page<T> {
     kernel: String,
     cpus: usize,
     version: String,
-    /// How many pairs each figure is of.
+    /// How many pairs, or runs, each figure is of.
     pub pairs: u16,
-    /// Work by work.
-    pub measured: Vec<Measured<W>>,
+    /// What was measured.
+    pub measured: Vec<T>,
 }
 
 impl Options {
@@ -96,9 +96,9 @@ impl Stage {
     ///
     /// # Errors
     /// gohang does not tell its version, or the file cannot be written.
-    pub fn publish<W>(&self, title: &str, pairs: u16, measured: Vec<Measured<W>>) -> Result<()>
+    pub fn publish<T>(&self, title: &str, pairs: u16, measured: Vec<T>) -> Result<()>
     where
-        Page<W>: fmt::Display,
+        Page<T>: fmt::Display,
     {
         let page = Page {
             kernel: kernel_release()?,
@@ -116,7 +116,7 @@ impl Stage {
     }
 }
 
-impl<W> Page<W> {
+impl<T> Page<T> {
     /// How the section begins: the command, and where it ran.
     ///
     /// # Errors

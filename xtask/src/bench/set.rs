@@ -30,12 +30,11 @@ impl Set {
     /// It holds no programs, or the kernel does not let them be opened.
     pub fn of_gohang(tracing: Tracing, hooks: &BTreeMap<u32, String>) -> Result<Self> {
         let mut programs = Vec::new();
-        for id in held(tracing.pid())? {
-            let fd = bpf::open(id)?;
+        for fd in programs_of(tracing.pid())? {
             let hook = bpf::info(&fd)?.hook;
             let hook = hooks
                 .get(&hook)
-                .with_context(|| format!("kernel program {id} is on no tracepoint"))?
+                .context("a kernel program of gohang's is on no tracepoint")?
                 .clone();
             programs.push(Program { hook, fd });
         }
@@ -86,6 +85,14 @@ impl Set {
         });
         spent.collect()
     }
+}
+
+/// The kernel programs that a process has open.
+///
+/// # Errors
+/// It is gone, or the kernel does not let them be opened.
+pub fn programs_of(pid: u32) -> Result<Vec<OwnedFd>> {
+    held(pid)?.into_iter().map(bpf::open).collect()
 }
 
 /// Ids of the kernel programs that a process has open.

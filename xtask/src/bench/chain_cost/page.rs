@@ -9,7 +9,7 @@ use crate::bench::paired::{Measured, Page};
 const AIM: f64 = 1.0;
 
 /// Markdown, without the heading.
-impl fmt::Display for Page<Work> {
+impl fmt::Display for Page<Measured<Work>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.begin(f, "chain-cost")?;
         let pairs = self.pairs;

@@ -22,10 +22,14 @@ pub struct Work {
 }
 
 /// What a program says of its run.
-struct Said(BTreeMap<String, f64>);
+pub struct Said(BTreeMap<String, f64>);
 
 impl Said {
-    fn get(&self, key: &str) -> Result<f64> {
+    /// A figure.
+    ///
+    /// # Errors
+    /// The program says nothing of it.
+    pub fn get(&self, key: &str) -> Result<f64> {
         let figure = self.0.get(key).copied();
         figure.with_context(|| format!("the program says nothing of {key}"))
     }
@@ -169,10 +173,18 @@ impl Started {
     /// # Errors
     /// It says something else than figures.
     pub fn finish(mut self) -> Result<Figures> {
+        (self.read)(&self.said()?)
+    }
+
+    /// Lets it work, and takes what it says of that.
+    ///
+    /// # Errors
+    /// It ends without a word.
+    pub fn said(&mut self) -> Result<Said> {
         let mut stdin = self.running.0.stdin.take().context("it has no stdin")?;
         stdin.write_all(b"g")?;
         let line = self.lines.next().context("it ended without figures")??;
-        (self.read)(&parse(&line))
+        Ok(parse(&line))
     }
 }
 

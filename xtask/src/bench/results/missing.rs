@@ -6,7 +6,7 @@ use super::document::Document;
 use super::not_built::NOT_BUILT;
 use super::page::{plain, table};
 use crate::bench::peers::{self, Setting};
-use crate::bench::{chain_cost, run_cost};
+use crate::bench::{chain_cost, parts, run_cost};
 
 /// What no command measures.
 const NEVER: [&str; 6] = [
@@ -115,7 +115,12 @@ fn of_cost(known: &Known<'_>) -> Vec<String> {
         all.push(format!(
             "Whether tracing costs Go programs less than 1 %: {not_shown} of {rows} figures in \
              [cost.md](cost.md) have an interval that holds 1 %, so that neither that nor the \
-             contrary is shown."
+             contrary is shown.{}",
+            if cost_page.contains(&format!("\n## {}\n", parts::TITLE)) {
+                " What it takes from a Go service part by part is there too."
+            } else {
+                ""
+            }
         ));
     }
     let gohang = peers.of(Setting::Gohang);

@@ -11,7 +11,7 @@ const AIM_MS: f64 = 50.0;
 const AIM_PERCENT: f64 = 1.0;
 
 /// Markdown, without the heading.
-impl fmt::Display for Page<Work> {
+impl fmt::Display for Page<Measured<Work>> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.begin(f, "run-cost")?;
         let pairs = self.pairs;
