@@ -242,9 +242,10 @@ fn scenarios(settings: &Settings, report: &mut Report) -> Result<()> {
         }
         ensure!(
             one["verdict"] == "right",
-            "{id} is {}, {}: {:?}",
+            "{id} is {}, {}, {}: {:?}",
             one["state"],
             one["verdict"],
+            one["imbalances"],
             checks
                 .iter()
                 .filter(|check| check["holds"] != true)
