@@ -1,13 +1,14 @@
 //! `no-yield`: a goroutine ran on for long after it was first asked to yield.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use gohang_common::cause::Outcome;
 use gohang_common::chain::RequestEnd;
 use serde_json::json;
 
 use super::explain::NO_YIELD_LIMIT;
 use super::{Explanation, Finding, Rule, Thresholds};
-use crate::event::{ProcessId, Request};
+use crate::event::{Episode, ProcessId, Request};
 use crate::process::escape;
 use crate::report::Severity;
 use crate::units::duration;
@@ -18,12 +19,42 @@ const CRITICAL_NS: u64 = 1_000_000_000;
 /// runtime/proc.go): where it was not for so long, it had left its P unseen for one that
 /// took its slice over, and has come back, or sysmon could not run, which has its own alert.
 const PAUSE_NS: u64 = 50_000_000;
-/// Most threads with a slice that is asked to end.
+/// Most threads with a slice that is asked to end, and with arrivals.
 const MAX_SLICES: usize = 16_384;
+/// Arrivals that are kept of a thread.
+const MAX_ARRIVALS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct NoYield {
     slices: BTreeMap<(ProcessId, u32), Slice>,
+    arrivals: BTreeMap<(ProcessId, u32), Arrivals>,
+}
+
+/// When signals arrived at a thread, as the kernel had it. The probe in the runtime's handler
+/// may miss one whose request it knows of: while probes are taken off, for one.
+#[derive(Debug, Default)]
+struct Arrivals {
+    last_ns: VecDeque<u64>,
+    /// The last of those that are not kept any more, 0 if there is none.
+    forgotten_ns: u64,
+}
+
+impl Arrivals {
+    fn add(&mut self, at_ns: u64) {
+        if self.last_ns.len() == MAX_ARRIVALS {
+            self.forgotten_ns = self.last_ns.pop_front().unwrap_or_default();
+        }
+        self.last_ns.push_back(at_ns);
+    }
+
+    /// The first from then on, which ends the way of any signal that was sent then. Where it is
+    /// not kept, it counts as one that came at once: how late it was is not known.
+    fn first_from(&self, sent_ns: u64) -> Option<u64> {
+        if self.forgotten_ns >= sent_ns {
+            return Some(sent_ns);
+        }
+        self.last_ns.iter().copied().find(|at_ns| *at_ns >= sent_ns)
+    }
 }
 
 /// Requests to yield within one slice of a goroutine.
@@ -43,7 +74,7 @@ struct Slice {
 }
 
 impl Slice {
-    fn add(&mut self, request: &Request) {
+    fn add(&mut self, request: &Request, arrivals: Option<&Arrivals>) {
         let repeats = u64::from(request.repeats);
         self.requests += 1 + repeats;
         self.ends[request.end as usize] += 1;
@@ -55,7 +86,11 @@ impl Slice {
         if let Some(sent_ns) = request.sent_ns
             && request.end != RequestEnd::AlreadyPending
         {
-            let until_ns = request.delivered_ns.unwrap_or(request.end_ns);
+            let arrived_ns = || arrivals.and_then(|own| own.first_from(sent_ns));
+            let until_ns = request.delivered_ns.unwrap_or_else(|| {
+                let arrived_ns = arrived_ns().unwrap_or(request.end_ns);
+                arrived_ns.min(request.end_ns)
+            });
             self.undelivered_ns += until_ns.saturating_sub(sent_ns);
         }
         if request.end == RequestEnd::UnsafePoint
@@ -200,6 +235,15 @@ impl Rule for NoYield {
         }
     }
 
+    fn look(&mut self, episode: &Episode, _limits: &Thresholds) -> Option<Finding> {
+        let key = (episode.process, episode.tid);
+        let has_room = self.arrivals.len() < MAX_SLICES || self.arrivals.contains_key(&key);
+        if episode.outcome == Outcome::Delivered && has_room {
+            self.arrivals.entry(key).or_default().add(episode.end_ns);
+        }
+        None
+    }
+
     fn request(&mut self, request: &Request, limits: &Thresholds) -> Option<Finding> {
         if request.end == RequestEnd::NotRunning {
             return None;
@@ -222,7 +266,7 @@ impl Rule for NoYield {
                 ..Slice::default()
             };
         }
-        slice.add(request);
+        slice.add(request, self.arrivals.get(&key));
         // Of one that has not yielded, the end may be that of its next slice: it ran on
         // at least until it was asked, or met by a signal.
         let until_ns = match request.yielded_ns {
@@ -247,8 +291,14 @@ impl Rule for NoYield {
     ) -> Vec<(ProcessId, Finding)> {
         // Each was judged with its last request.
         match process {
-            Some(process) => self.slices.retain(|(of, _), _| *of != process),
-            None => self.slices.clear(),
+            Some(process) => {
+                self.slices.retain(|(of, _), _| *of != process);
+                self.arrivals.retain(|(of, _), _| *of != process);
+            }
+            None => {
+                self.slices.clear();
+                self.arrivals.clear();
+            }
         }
         Vec::new()
     }

@@ -368,3 +368,35 @@ fn a_storm_says_which_part_of_the_runtime_asks() {
     assert_eq!(rules(&alerts), ["signal-storm"]);
     assert_eq!(alerts[0].evidence["asked_by"]["suspend"], 2000);
 }
+
+/// A signal that the handler's probe missed is not on its way once the kernel has delivered it.
+#[test]
+fn what_the_kernel_delivered_is_not_under_way() {
+    // Sent at 0, not seen in the handler; the goroutine yielded 900 ms later.
+    let missed = || Request {
+        sent_ns: Some(10),
+        delivered_ns: None,
+        yielded_ns: Some(900 * MS),
+        resumed_ns: None,
+        end_ns: 900 * MS,
+        ..request(0, 0, RequestEnd::YieldedCooperatively)
+    };
+    let arrived = |at_ns: u64| {
+        Shown::Episode(Episode {
+            sent_ns: at_ns - 1,
+            end_ns: at_ns,
+            ..episode(Outcome::Delivered, Sums::default())
+        })
+    };
+    assert_eq!(rules(&alerts([Shown::Request(missed())])), ["no-yield"]);
+    let soon = [arrived(3_000), Shown::Request(missed())];
+    assert!(alerts(soon).is_empty());
+    // Before it was sent; and too late.
+    for at_ns in [9, 800 * MS] {
+        let found = alerts([arrived(at_ns), Shown::Request(missed())]);
+        assert_eq!(rules(&found), ["no-yield"], "{at_ns}");
+    }
+    // So many that the first is not kept.
+    let flood = (0..100).map(|i| arrived(3_000 + i));
+    assert!(alerts(flood.chain([Shown::Request(missed())])).is_empty());
+}
