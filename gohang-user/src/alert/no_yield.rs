@@ -86,11 +86,9 @@ impl Slice {
         if let Some(sent_ns) = request.sent_ns
             && request.end != RequestEnd::AlreadyPending
         {
-            let arrived_ns = || arrivals.and_then(|own| own.first_from(sent_ns));
-            let until_ns = request.delivered_ns.unwrap_or_else(|| {
-                let arrived_ns = arrived_ns().unwrap_or(request.end_ns);
-                arrived_ns.min(request.end_ns)
-            });
+            let arrived_ns = arrivals.and_then(|own| own.first_from(sent_ns));
+            let at_most = arrived_ns.map_or(request.end_ns, |at_ns| at_ns.min(request.end_ns));
+            let until_ns = request.delivered_ns.unwrap_or(at_most);
             self.undelivered_ns += until_ns.saturating_sub(sent_ns);
         }
         if request.end == RequestEnd::UnsafePoint

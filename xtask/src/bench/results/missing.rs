@@ -102,8 +102,9 @@ fn of_cost(known: &Known<'_>) -> Vec<String> {
     let Known {
         peers, cost_page, ..
     } = known;
+    let has = |title: &str| cost_page.contains(&format!("\n## {title}\n"));
     let mut all = Vec::new();
-    if !cost_page.contains(&format!("\n## {}\n", run_cost::TITLE)) {
+    if !has(run_cost::TITLE) {
         all.push(
             "What `gohang run` costs a command: [cost.md](cost.md) is without it. `cargo xtask \
              bench run-cost` measures it."
@@ -116,7 +117,7 @@ fn of_cost(known: &Known<'_>) -> Vec<String> {
             "Whether tracing costs Go programs less than 1 %: {not_shown} of {rows} figures in \
              [cost.md](cost.md) have an interval that holds 1 %, so that neither that nor the \
              contrary is shown.{}",
-            if cost_page.contains(&format!("\n## {}\n", parts::TITLE)) {
+            if has(parts::TITLE) {
                 " What it takes from a Go service part by part is there too."
             } else {
                 ""
