@@ -17,9 +17,11 @@ use crate::process::describe;
 /// The kernel's command line. Emulated time stands still whenever the host is busy, and the
 /// kernel would then put the TSC away for a clock of another rate than its scheduler's.
 /// And where it jumps over idle spells, hours pass in it while the host reads from its disk.
+/// A kernel that has lost a thread to an error of its own panics: what goes on without it, or
+/// waits for it, tests nothing.
 /// A machine that hangs is sent a non-maskable interrupt: it then panics and says what each
 /// processor did (`panic_print`, bit 6, from 5.18 on).
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet tsc=reliable clocksource=tsc nvme_core.io_timeout=4000000 \
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic quiet tsc=reliable clocksource=tsc nvme_core.io_timeout=4000000 \
      nvme_core.admin_timeout=4000000 unknown_nmi_panic panic_print=64";
 
 /// Size of the disk that takes the results back, bytes.
