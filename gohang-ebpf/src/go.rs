@@ -2,7 +2,8 @@
 //! stacks move). Arguments are in the registers of Go's ABIInternal (amd64): rax, rbx,
 //! rcx, rdi; g in r14.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_tail_call};
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use gohang_common::abi::SIGURG;
@@ -10,6 +11,7 @@ use gohang_common::map::filter::FOREIGN;
 use gohang_common::runtime::{GoRuntime, hit};
 
 use crate::emit::atomic_add;
+use crate::kernel::rodata;
 use crate::maps::{HITS, RUNTIMES};
 use crate::signal::in_window;
 use crate::threads::filtered;
@@ -52,9 +54,28 @@ pub fn count(tgid: u32, what: usize) {
     }
 }
 
+/// Lies in `.rodata`, which is frozen: the verifier knows it, the compiler does not.
+#[unsafe(no_mangle)]
+static NEVER: u32 = 0;
+
+/// Keeps the programs of these probes on the kernel's stack. Since 6.13 a kernel gives programs
+/// of their type a stack for each CPU (`bpf_enable_priv_stack`, kernel/bpf/verifier.c), yet runs
+/// those of uprobes preemptible (`uprobe_prog_run`, kernel/trace/bpf_trace.c): two threads on one
+/// CPU would write the same stack, and the kernel may die of it. A program with a tail call
+/// keeps the other one (`check_max_stack_depth`, kernel/bpf/verifier.c). This call is never
+/// made: the verifier counts it, then finds that nothing leads there, and removes it.
+#[inline(always)]
+fn keep_off_private_stack(ctx: &ProbeContext) {
+    if rodata(&NEVER) != 0 {
+        // SAFETY: not reached; the verifier would refuse the null map.
+        unsafe { bpf_tail_call(ctx.as_ptr(), core::ptr::null_mut(), 0) };
+    }
+}
+
 /// What a program begins with; nothing for a process that has no chain.
 #[inline(always)]
 fn entry(ctx: &ProbeContext, what: usize) -> Option<Entry> {
+    keep_off_private_stack(ctx);
     let current = bpf_get_current_pid_tgid();
     let tgid = (current >> 32) as u32;
     if filtered(tgid) == FOREIGN {

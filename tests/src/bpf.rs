@@ -25,8 +25,19 @@ const TRACE_TYPES: [u32; 5] = [2, 5, 7, 17, 26];
 const TRACING: u64 = 26;
 const TRACE_FENTRY: u64 = 24;
 
+/// BPF_PROG_TYPE_KPROBE (include/uapi/linux/bpf.h): of uprobes too.
+pub const KPROBE: u32 = 2;
+
 /// `r0 = 0; exit`.
 const EMPTY: [u64; 2] = [0xb7, 0x95];
+
+/// `*(u64 *)(r10 - 64) = 0; r0 = 0; exit`: as much stack as makes the kernel give a program its
+/// own (`BPF_PRIV_STACK_MIN_SIZE`, kernel/bpf/verifier.c, 6.13).
+const WITH_STACK: [u64; 3] = [0xffc0_0a7a, 0xb7, 0x95];
+
+/// `add %gs:this_cpu_off, %r9` without the offset: a program's own stack is found so
+/// (`emit_priv_frame_ptr`, arch/x86/net/bpf_jit_comp.c, 6.13 to 7.3).
+const PRIVATE_STACK: [u8; 5] = [0x65, 0x4c, 0x03, 0x0c, 0x25];
 
 /// Kinds of objects, by the key in `/proc/PID/fdinfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +116,62 @@ fn type_of(program: &OwnedFd) -> io::Result<u32> {
     let address = info.as_mut_ptr() as u64;
     bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
     Ok(std::hint::black_box(info)[0])
+}
+
+/// Of a program: its type, and whether it runs on a stack that all who run it on a CPU share, in
+/// place of the kernel's.
+///
+/// # Errors
+/// It is gone, or the kernel does not show its code.
+pub fn stack_of(id: u32) -> io::Result<(u32, bool)> {
+    stack(&open(Kind::Program, id)?)
+}
+
+/// Whether this kernel gives programs of kprobes and uprobes such a stack.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn gives_private_stacks() -> io::Result<bool> {
+    let license = c"GPL";
+    // union bpf_attr: prog_type, insn_cnt; insns; license.
+    let mut attr = [0u64; 16];
+    attr[0] = u64::from(KPROBE) | (WITH_STACK.len() as u64) << 32;
+    attr[1] = WITH_STACK.as_ptr() as u64;
+    attr[2] = license.as_ptr() as u64;
+    let program = bpf(PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel has just returned this descriptor.
+    Ok(stack(&unsafe { OwnedFd::from_raw_fd(program) })?.1)
+}
+
+fn stack(program: &OwnedFd) -> io::Result<(u32, bool)> {
+    let number = u64::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
+    // struct bpf_prog_info: type at byte 0, jited_prog_len at 16, jited_prog_insns at 24. Asked
+    // for twice: for the length, and then for the code.
+    let mut code = Vec::<u8>::new();
+    loop {
+        let mut info = [0u64; 8];
+        info[2] = code.len() as u64;
+        info[3] = if code.is_empty() {
+            0
+        } else {
+            code.as_mut_ptr() as u64
+        };
+        let length = size_of_val(&info) as u64;
+        let address = info.as_mut_ptr() as u64;
+        bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
+        // The kernel wrote behind the compiler's back.
+        let info = std::hint::black_box(info);
+        let (kind, whole) = (info[0] as u32, info[2] as u32 as usize);
+        if whole == 0 {
+            return Err(io::Error::other("the kernel does not show its code"));
+        }
+        if code.len() == whole {
+            let found = std::hint::black_box(code);
+            let mut windows = found.windows(PRIVATE_STACK.len());
+            return Ok((kind, windows.any(|bytes| bytes == PRIVATE_STACK)));
+        }
+        code = vec![0; whole];
+    }
 }
 
 fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {

@@ -197,13 +197,18 @@ impl Workload {
         Actor::spawn(Command::new(&self.path).args(args), group)
     }
 
-    /// Starts it with this `GODEBUG`.
+    /// Starts it with this variable in its environment.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_with(&self, args: &[&str], godebug: &str) -> Result<Actor> {
+    pub fn start_with(
+        &self,
+        args: &[&str],
+        (name, value): (&str, &str),
+        group: Option<&Group>,
+    ) -> Result<Actor> {
         let mut command = Command::new(&self.path);
-        Actor::spawn(command.args(args).env("GODEBUG", godebug), None)
+        Actor::spawn(command.args(args).env(name, value), group)
     }
 }
 

@@ -34,7 +34,7 @@ pub fn tests() -> Vec<Test> {
 
 /// The workload spinning, with this `GODEBUG`.
 fn spinning(workload: &Workload, godebug: &str) -> Result<Actor> {
-    let mut actor = workload.start_with(&["spin", "60"], godebug)?;
+    let mut actor = workload.start_with(&["spin", "60"], ("GODEBUG", godebug), None)?;
     actor.expect("ready")?;
     Ok(actor)
 }

@@ -41,7 +41,8 @@ fn asked_before(settings: &Settings, report: &mut Report) -> Result<()> {
     let mut all = Workload::all(settings)?;
     all.retain(|workload| !workload.stripped);
     let workload = all.pop().context("no workload")?;
-    let mut actor = workload.start_with(&["spin", "120"], "asyncpreemptoff=1")?;
+    let mut actor =
+        workload.start_with(&["spin", "120"], ("GODEBUG", "asyncpreemptoff=1"), None)?;
     actor.expect("ready")?;
     let pid = u32::try_from(actor.pid())?;
     pause_ms(1_500);

@@ -24,6 +24,7 @@ mod inspect;
 mod ladder;
 mod life;
 mod names;
+mod preempted;
 mod recording;
 mod reference;
 mod run;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Test> {
         chain_life::tests(),
         chain_starved::tests(),
         chain_stops::tests(),
+        preempted::tests(),
         components::tests(),
         wakes::tests(),
         causes::tests(),

@@ -6,9 +6,10 @@ use super::setup::Chosen;
 
 /// The tests of the short form, which CI runs, and on which kernels: every step of the ladder,
 /// every component and every cause once, within eight minutes on two processors.
-const SHORT: [(&str, Chosen); 10] = [
+const SHORT: [(&str, Chosen); 11] = [
     ("input::lockdown", Chosen::All),
     ("input::no_cpu_controller", Chosen::All),
+    ("preempted::uprobes", Chosen::Only("7.3")),
     ("shape::limits", Chosen::Only("7.3")),
     ("agreement::go_quota", Chosen::All),
     ("causes::confusion", Chosen::All),
@@ -21,9 +22,10 @@ const SHORT: [(&str, Chosen); 10] = [
 
 /// What the names of the tests of the long form begin with: throttling and the causes of
 /// delays, which differ between kernels.
-const LONG: [&str; 10] = [
+const LONG: [&str; 11] = [
     "input::lockdown",
     "input::no_cpu_controller",
+    "preempted::",
     "shape::",
     "agreement::go_quota",
     "causes::",

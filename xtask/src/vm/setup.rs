@@ -94,7 +94,7 @@ pub struct Setup {
 }
 
 /// All of them.
-pub const SETUPS: [Setup; 6] = [
+pub const SETUPS: [Setup; 7] = [
     Setup {
         name: "two-cpus",
         processors: Processors::Two,
@@ -143,6 +143,15 @@ pub const SETUPS: [Setup; 6] = [
         init: Init::Script,
         kernels: Chosen::Ends,
         tests: &["input::no_cpu_controller"],
+    },
+    Setup {
+        name: "preempted",
+        processors: Processors::Counted,
+        arguments: "preempt=full",
+        init: Init::Script,
+        // The newest preempts itself if it is not told to, and now and then.
+        kernels: Chosen::Only("7.3"),
+        tests: &["preempted::"],
     },
     Setup {
         name: "systemd",
@@ -202,6 +211,7 @@ mod tests {
         assert_eq!(Setup::of("inspect::nested_limits").name, "counted");
         assert_eq!(Setup::of("throttle::stall").name, "counted");
         assert_eq!(Setup::of("input::lockdown").name, "lockdown");
+        assert_eq!(Setup::of("preempted::uprobes").name, "preempted");
         assert_eq!(Setup::of("systemd::scope").name, "systemd");
         assert_eq!(Setup::of("").name, "counted");
     }

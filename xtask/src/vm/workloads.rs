@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 /// What tests want, by what their names begin with; the longest decides.
-const WANTED: [(&str, &[&str]); 18] = [
+const WANTED: [(&str, &[&str]); 19] = [
     ("", &ALL),
     ("agreement::", &[]),
     ("agreement::go", &STALL),
@@ -22,6 +22,7 @@ const WANTED: [(&str, &[&str]); 18] = [
     ("input::no_cpu_controller", &[]),
     ("ladder::", &[]),
     ("life::", &[]),
+    ("preempted::", &STALL),
     ("recording::", &STALL),
     ("reference::", &[]),
     ("shape::", &[]),
