@@ -25,6 +25,9 @@ pub(super) struct HandlerReplaced(BTreeMap<ProcessId, Seen>);
 /// Signals of one process by where they went.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
+    /// The last delivery went to Go's handler: a request that is asked again before that one has
+    /// run was not missed by it, only the thread has not come to it yet (out of quota, say).
+    is_own: bool,
     /// In a row, to a handler that is not Go's.
     foreign: u64,
     since_ns: u64,
@@ -102,7 +105,7 @@ impl Rule for HandlerReplaced {
         Explanation {
             summary: "SIGURG goes to a handler that is not the Go runtime's",
             meaning: "Code that is not Go's, in a library or in the program that a Go library is loaded into, has installed a handler for SIGURG. Unless that one calls the runtime's, goroutines are never preempted by signals: those that run without a call cannot be stopped.",
-            detection: "the handler that the kernel calls, at each delivery: its address lies outside of Go's code, and the runtime's does not run after it; told after 3 in a row, after 200 ms, or at the end. With probes in the runtime it is seen whether the runtime's handler runs all the same (then there is no alert), and signals that did not reach it count, wherever they went",
+            detection: "the handler that the kernel calls, at each delivery: its address lies outside of Go's code, and the runtime's does not run after it; told after 3 in a row, after 200 ms, or at the end. With probes in the runtime it is seen whether the runtime's handler runs all the same (then there is no alert), and signals that did not reach it count, unless the kernel last called Go's own handler: that one may run later, when its thread has a CPU",
             severity: "warning; critical where it is seen that the runtime's handler does not run",
             limits: &[],
             advice: "leave SIGURG to Go, or call the handler that was there before. Handlers of a program with Go code need SA_ONSTACK.",
@@ -120,10 +123,15 @@ impl Rule for HandlerReplaced {
         let class = episode.handler_place.as_deref()?.safe_point?;
         if class != SafePoint::NotGo {
             // It is Go's (again).
-            self.0.remove(&episode.process);
+            let seen = self.seen(episode.process)?;
+            *seen = Seen {
+                is_own: true,
+                ..Seen::default()
+            };
             return None;
         }
         let seen = self.seen(episode.process)?;
+        seen.is_own = false;
         if seen.foreign == 0 && seen.missed == 0 {
             seen.since_ns = episode.end_ns;
         }
@@ -134,6 +142,9 @@ impl Rule for HandlerReplaced {
     fn request(&mut self, request: &Request, _limits: &Thresholds) -> Option<Finding> {
         if request.end == RequestEnd::NoHandler {
             let seen = self.seen(request.process)?;
+            if seen.is_own {
+                return None;
+            }
             if seen.foreign == 0 && seen.missed == 0 {
                 seen.since_ns = request.requested_ns;
             }

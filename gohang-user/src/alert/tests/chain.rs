@@ -334,8 +334,15 @@ fn signals_that_another_handler_takes() {
     let passed = [foreign(), seen, foreign(), foreign()];
     assert_eq!(rules(&alerts(passed)), Vec::<&str>::new());
     // Or it does not, and is seen not to.
-    let missed = (0..3).map(|ms| Shown::Request(request(ms, ms, RequestEnd::NoHandler)));
-    let found = alerts(missed);
+    let missed = || (0..3).map(|ms| Shown::Request(request(ms, ms, RequestEnd::NoHandler)));
+    let found = alerts(missed());
+    assert_eq!(rules(&found), ["handler-replaced"]);
+    assert_eq!(found[0].severity, Severity::Critical);
+    // Go's own has been called, and its thread was not let run: it will see them.
+    let go = || std::iter::once(taken(SafePoint::Assembly));
+    assert!(alerts(go().chain(missed())).is_empty());
+    let replaced = go().chain([foreign()]).chain(missed());
+    let found = alerts(replaced);
     assert_eq!(rules(&found), ["handler-replaced"]);
     assert_eq!(found[0].severity, Severity::Critical);
 }
