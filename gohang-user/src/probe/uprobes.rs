@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aya::maps::HashMap as KernelMap;
+use aya::maps::{HashMap as KernelMap, MapError};
 use aya::programs::uprobe::{UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use gohang_common::record::Request;
 use gohang_common::runtime::{GoRuntime, GoroutineKey, Hits};
 
-use super::load::{map_mut, refusal};
+use super::load::{map, map_mut, refusal};
 use super::multi::Multi;
 use super::read::{bad, remove};
 use super::release::Releaser;
@@ -396,16 +396,25 @@ impl Probe {
         Ok(())
     }
 
-    /// Reads the counts of hits.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn read_go_hits(&mut self) -> Result<HashMap<u32, Hits>, ProbeError> {
+    /// The counts of hits of some processes, by their keys: a walk over the map asks the kernel
+    /// twice as often.
+    fn read_go_hits(
+        &self,
+        pids: impl Iterator<Item = u32>,
+    ) -> Result<HashMap<u32, Hits>, ProbeError> {
+        let mut found = HashMap::new();
         if !self.go.loaded {
-            return Ok(HashMap::new());
+            return Ok(found);
         }
-        let hits: KernelMap<_, u32, Hits> = map_mut(&mut self.ebpf, "HITS")?;
-        hits.iter().map(|pair| pair.map_err(bad("HITS"))).collect()
+        let hits: KernelMap<_, u32, Hits> = map(&self.ebpf, "HITS")?;
+        for pid in pids {
+            match hits.get(&pid, 0) {
+                Ok(counts) => drop(found.insert(pid, counts)),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(bad("HITS")(error)),
+            }
+        }
+        Ok(found)
     }
 
     /// Those of some processes; of a process without any there is no entry.
@@ -413,11 +422,13 @@ impl Probe {
     /// # Errors
     /// The map cannot be read.
     pub fn hits_of(
-        &mut self,
+        &self,
         processes: impl Iterator<Item = ProcessId>,
     ) -> Result<BTreeMap<ProcessId, Hits>, ProbeError> {
-        let all = self.read_go_hits()?;
-        Ok(processes
+        let ids: Vec<ProcessId> = processes.collect();
+        let all = self.read_go_hits(ids.iter().map(|id| id.pid))?;
+        Ok(ids
+            .into_iter()
             .filter_map(|id| Some((id, *all.get(&id.pid)?)))
             .collect())
     }
@@ -459,7 +470,7 @@ impl Probe {
         }
         self.go.looked = Instant::now();
         self.release_idle(LINGER);
-        let hits = self.read_go_hits()?;
+        let hits = self.read_go_hits(self.go.of_pid.keys().copied())?;
         let since = self.go.window.elapsed();
         let limit = MAX_RATE as f64 * since.max(RATE_WINDOW).as_secs_f64();
         let mut hot = Vec::new();
