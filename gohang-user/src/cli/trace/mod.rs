@@ -4,6 +4,7 @@ pub mod args;
 mod keep;
 mod plan;
 mod session;
+mod ticks;
 
 use std::io::Write as _;
 

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use gohang::aggregate::{Remembering, loss};
@@ -18,6 +19,7 @@ use super::super::report::Flow;
 use super::super::{Exit, Failure};
 use super::keep::{Keeper, Place};
 use super::plan::Plan;
+use super::ticks::Ticks;
 
 /// How often the ring is drained when it does not fill up before, and nobody executes a program:
 /// both wake the reader. A round costs 0.2 ms of CPU time beside a busy Go service, whose work has
@@ -35,11 +37,12 @@ pub(super) struct Session {
     flow: Flow,
     items: Vec<Item>,
     begin: Begin,
+    looked: Instant,
     keeper: Option<Keeper>,
 }
 
 /// Watches a descriptor for readiness.
-fn readiness(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn readiness(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned, so it stays open and the same until the
     // AsyncFd deregisters and closes it.
     unsafe { AsyncFd::register(fd) }.map_err(|error| error.into_parts().1)
@@ -61,6 +64,7 @@ impl Session {
             items: Vec::new(),
             keeper: place.map(Place::start).transpose()?,
             begin: live.begin(Moment::default()),
+            looked: Instant::now(),
             plan,
             live,
         };
@@ -75,15 +79,15 @@ impl Session {
         super::announce();
 
         let began = Instant::now();
+        session.looked = began;
         let never = began + Duration::from_secs(400 * 24 * 3600);
         let end = session
             .plan
             .duration
             .map_or(never, |duration| began + duration);
-        let mut drain = interval_at(began + DRAIN_EVERY, DRAIN_EVERY);
-        drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = interval_at(began + LOOK_EVERY, LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Set once: each setting wakes the process.
+        let mut end = pin!(sleep_until(end));
+        let drain = Ticks::every(DRAIN_EVERY)?;
         let refresh = session
             .plan
             .interval
@@ -96,10 +100,15 @@ impl Session {
                     session.pump()?;
                     ready?.clear_ready();
                 }
-                _ = drain.tick() => session.pump()?,
-                _ = look.tick() => session.look()?,
+                tick = drain.next() => {
+                    tick?;
+                    session.pump()?;
+                    if session.looked.elapsed() >= LOOK_EVERY {
+                        session.look()?;
+                    }
+                }
                 _ = refresh.tick() => session.refresh()?,
-                () = sleep_until(end) => break,
+                () = &mut end => break,
                 _ = interrupted.recv() => break,
                 _ = terminated.recv() => break,
             }
@@ -137,6 +146,7 @@ impl Session {
 
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
+        self.looked = Instant::now();
         let pending = self.live.pending(monotonic_ns())?;
         for episode in &pending {
             self.flow.raise(episode);
