@@ -22,8 +22,9 @@ use super::plan::Plan;
 use super::ticks::Ticks;
 
 /// How often the ring is drained when it does not fill up before, and nobody executes a program:
-/// both wake the reader. A round costs 0.2 ms of CPU time beside a busy Go service, whose work has
-/// emptied the caches; hits of probes are looked at as often.
+/// both wake the reader. Most of what the process takes beside a busy Go service, whose work
+/// empties the caches, is for a round, not for its records (`cargo xtask bench parts`); hits of
+/// probes are looked at as often.
 const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// How often what is pending is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
