@@ -50,10 +50,10 @@ impl Seen {
     }
 
     fn finding(&self) -> Option<Finding> {
-        if self.reached > 0 {
+        let signals = self.foreign.max(self.missed);
+        if self.reached > 0 || signals == 0 {
             return None;
         }
-        let signals = self.foreign.max(self.missed);
         let evidence = [
             ("signals", json!(signals)),
             ("missed_requests", json!(self.missed)),
@@ -131,9 +131,11 @@ impl Rule for HandlerReplaced {
             return None;
         }
         let seen = self.seen(episode.process)?;
-        seen.is_own = false;
-        if seen.foreign == 0 && seen.missed == 0 {
-            seen.since_ns = episode.end_ns;
+        if seen.is_own || (seen.foreign == 0 && seen.missed == 0) {
+            *seen = Seen {
+                since_ns: episode.end_ns,
+                ..Seen::default()
+            };
         }
         seen.foreign += 1;
         seen.judge(episode.end_ns)
@@ -152,6 +154,9 @@ impl Rule for HandlerReplaced {
             return seen.judge(request.end_ns);
         }
         let seen = self.0.get_mut(&request.process)?;
+        if seen.is_own {
+            return None;
+        }
         if request
             .delivered_ns
             .is_some_and(|at_ns| at_ns > seen.since_ns)
