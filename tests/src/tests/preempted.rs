@@ -71,8 +71,8 @@ const GOMAXPROCS: &str = "8";
 const PROCESSES: usize = 6;
 const TRACED_MS: u64 = 15_000;
 
-/// Entries of `preemptone` in that time; with fewer, little was tried. On a shared stack the
-/// machines lived for one to three seconds.
+/// Entries of `preemptone` in that time; with fewer, little was tried. (On a shared stack
+/// the machine died within that time.)
 const FEWEST: u64 = 20_000;
 
 /// Many threads that ask each other to yield, on few CPUs: the machine lives, nothing impossible
