@@ -110,12 +110,7 @@ pub fn tracing_programs() -> io::Result<BTreeSet<u32>> {
 
 /// The type of a program, which its information begins with.
 fn type_of(program: &OwnedFd) -> io::Result<u32> {
-    let number = u64::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
-    let mut info = [0u32; 2];
-    let length = size_of_val(&info) as u64;
-    let address = info.as_mut_ptr() as u64;
-    bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
-    Ok(std::hint::black_box(info)[0])
+    Ok(info(program, [0u32; 2])?[0])
 }
 
 /// Of a program: its type, and whether it runs on a stack that all who run it on a CPU share, in
@@ -144,34 +139,28 @@ pub fn gives_private_stacks() -> io::Result<bool> {
 }
 
 fn stack(program: &OwnedFd) -> io::Result<(u32, bool)> {
-    let number = u64::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
-    // struct bpf_prog_info: type at byte 0, jited_prog_len at 16, jited_prog_insns at 24. Asked
-    // for twice: for the length, and then for the code.
-    let mut code = Vec::<u8>::new();
-    loop {
-        let mut info = [0u64; 8];
-        info[2] = code.len() as u64;
-        info[3] = if code.is_empty() {
-            0
-        } else {
-            code.as_mut_ptr() as u64
-        };
-        let length = size_of_val(&info) as u64;
-        let address = info.as_mut_ptr() as u64;
-        bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
-        // The kernel wrote behind the compiler's back.
-        let info = std::hint::black_box(info);
-        let (kind, whole) = (info[0] as u32, info[2] as u32 as usize);
-        if whole == 0 {
-            return Err(io::Error::other("the kernel does not show its code"));
-        }
-        if code.len() == whole {
-            let found = std::hint::black_box(code);
-            let mut windows = found.windows(PRIVATE_STACK.len());
-            return Ok((kind, windows.any(|bytes| bytes == PRIVATE_STACK)));
-        }
-        code = vec![0; whole];
+    // struct bpf_prog_info: type at byte 0, jited_prog_len at 16, jited_prog_insns at 24.
+    let length = info(program, [0u64; 3])?[2] as u32;
+    if length == 0 {
+        return Err(io::Error::other("the kernel does not show its code"));
     }
+    let mut code = vec![0u8; length as usize];
+    let asked = [0, 0, u64::from(length), code.as_mut_ptr() as u64];
+    let kind = info(program, asked)?[0] as u32;
+    let code = std::hint::black_box(code);
+    let mut windows = code.windows(PRIVATE_STACK.len());
+    Ok((kind, windows.any(|bytes| bytes == PRIVATE_STACK)))
+}
+
+/// What the kernel says of an object, in as many bytes as there are of `asked`, which say what
+/// else to write where.
+fn info<T: Copy, const N: usize>(object: &OwnedFd, mut asked: [T; N]) -> io::Result<[T; N]> {
+    let number = u64::try_from(object.as_raw_fd()).map_err(io::Error::other)?;
+    let length = size_of_val(&asked) as u64;
+    let address = asked.as_mut_ptr() as u64;
+    bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
+    // The kernel wrote behind the compiler's back.
+    Ok(std::hint::black_box(asked))
 }
 
 fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {
@@ -191,15 +180,6 @@ fn open(kind: Kind, id: u32) -> io::Result<OwnedFd> {
 /// map_flags, name (16 bytes), and some more.
 const MAP_INFO_WORDS: usize = 22;
 
-fn map_info(number: u64) -> io::Result<[u32; MAP_INFO_WORDS]> {
-    let mut info = [0u32; MAP_INFO_WORDS];
-    let length = size_of_val(&info) as u64;
-    let address = info.as_mut_ptr() as u64;
-    bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
-    // The kernel wrote behind the compiler's back.
-    Ok(std::hint::black_box(info))
-}
-
 /// How many entries the hash map of this name has that a process holds.
 ///
 /// # Errors
@@ -210,8 +190,7 @@ pub fn entries_of(pid: u32, name: &str) -> io::Result<usize> {
         .filter(|(kind, _)| *kind == Kind::Map)
     {
         let fd = open(Kind::Map, id)?;
-        let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
-        let info = map_info(number)?;
+        let info = info(&fd, [0u32; MAP_INFO_WORDS])?;
         let own: Vec<u8> = info[6..10]
             .iter()
             .flat_map(|word| word.to_ne_bytes())
@@ -231,7 +210,7 @@ pub fn entries_of(pid: u32, name: &str) -> io::Result<usize> {
 pub fn entries(id: u32) -> io::Result<Option<usize>> {
     let fd = open(Kind::Map, id)?;
     let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
-    let info = map_info(number)?;
+    let info = info(&fd, [0u32; MAP_INFO_WORDS])?;
     let (kind, key_size) = (info[0], info[2] as usize);
     if !HASHES.contains(&kind) {
         return Ok(None);
@@ -292,14 +271,8 @@ impl Empty {
     /// # Errors
     /// The kernel refuses.
     pub fn cost(&self) -> io::Result<(u64, u64)> {
-        let number = u64::try_from(self.program.as_raw_fd()).map_err(io::Error::other)?;
         // struct bpf_prog_info: run_time_ns and run_cnt at bytes 192 and 200.
-        let mut info = [0u64; 26];
-        let length = size_of_val(&info) as u64;
-        let address = info.as_mut_ptr() as u64;
-        bpf(OBJ_GET_INFO_BY_FD, &mut [number | length << 32, address])?;
-        // The kernel wrote behind the compiler's back.
-        let info = std::hint::black_box(info);
+        let info = info(&self.program, [0u64; 26])?;
         Ok((info[25], info[24]))
     }
 }
