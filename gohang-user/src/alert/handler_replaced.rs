@@ -142,11 +142,11 @@ impl Rule for HandlerReplaced {
     }
 
     fn request(&mut self, request: &Request, _limits: &Thresholds) -> Option<Finding> {
+        if self.0.get(&request.process).is_some_and(|seen| seen.is_own) {
+            return None;
+        }
         if request.end == RequestEnd::NoHandler {
             let seen = self.seen(request.process)?;
-            if seen.is_own {
-                return None;
-            }
             if seen.foreign == 0 && seen.missed == 0 {
                 seen.since_ns = request.requested_ns;
             }
@@ -154,9 +154,6 @@ impl Rule for HandlerReplaced {
             return seen.judge(request.end_ns);
         }
         let seen = self.0.get_mut(&request.process)?;
-        if seen.is_own {
-            return None;
-        }
         if request
             .delivered_ns
             .is_some_and(|at_ns| at_ns > seen.since_ns)

@@ -38,7 +38,6 @@ pub(super) struct Session {
     flow: Flow,
     items: Vec<Item>,
     begin: Begin,
-    looked: Instant,
     keeper: Option<Keeper>,
 }
 
@@ -65,7 +64,6 @@ impl Session {
             items: Vec::new(),
             keeper: place.map(Place::start).transpose()?,
             begin: live.begin(Moment::default()),
-            looked: Instant::now(),
             plan,
             live,
         };
@@ -80,7 +78,7 @@ impl Session {
         super::announce();
 
         let began = Instant::now();
-        session.looked = began;
+        let mut looked = began;
         let never = began + Duration::from_secs(400 * 24 * 3600);
         let end = session
             .plan
@@ -104,7 +102,8 @@ impl Session {
                 tick = drain.next() => {
                     tick?;
                     session.pump()?;
-                    if session.looked.elapsed() >= LOOK_EVERY {
+                    if looked.elapsed() >= LOOK_EVERY {
+                        looked = Instant::now();
                         session.look()?;
                     }
                 }
@@ -147,7 +146,6 @@ impl Session {
 
     /// Looks at what is pending.
     fn look(&mut self) -> Result<(), Failure> {
-        self.looked = Instant::now();
         let pending = self.live.pending(monotonic_ns())?;
         for episode in &pending {
             self.flow.raise(episode);
