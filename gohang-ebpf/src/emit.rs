@@ -8,7 +8,7 @@ use aya_log_ebpf::warn;
 use gohang_common::cause::{COMPONENT_SLOTS, COMPONENTS, Outcome, cause, sums};
 use gohang_common::counter::Counter;
 use gohang_common::hist;
-use gohang_common::map::{BucketKey, Moments, Summary, SummaryKey, series};
+use gohang_common::map::{BucketKey, Summary, SummaryKey, series};
 use gohang_common::record::{
     Episode, FLAG_ESTIMATE, FLAG_GOID, FLAG_SENDER, Header, Kind, Process, ProcessEvent,
 };
