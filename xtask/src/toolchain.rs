@@ -273,6 +273,8 @@ fn install_bpf_linker(tools: &Path, llvm: &Path) -> Result<String> {
             BPF_LINKER,
             "--locked",
             "--force",
+            // It is built for longer than all that it links, and links with LLVM's own code.
+            "--debug",
         ])
         .args([
             "--no-default-features",
