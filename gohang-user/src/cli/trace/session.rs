@@ -25,7 +25,7 @@ use super::ticks::Ticks;
 /// both wake the reader. Most of what the process takes beside a busy Go service, whose work
 /// empties the caches, is for a round, not for its records (`cargo xtask bench parts`); hits of
 /// probes are looked at as often.
-const DRAIN_EVERY: Duration = Duration::from_millis(100);
+const DRAIN_EVERY: Duration = Duration::from_millis(200);
 /// How often what is pending is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the last records may take to arrive after the programs are gone.
