@@ -14,6 +14,7 @@ mod peers;
 mod ping_pong;
 mod plot;
 mod product;
+mod programs;
 mod report;
 mod results;
 mod run_cost;
@@ -80,6 +81,9 @@ pub enum Bench {
     /// Measure what tracing takes from a Go service, part by part, and write that into
     /// docs/cost.md; needs root.
     Parts(parts::Options),
+    /// Measure what each kernel program takes a run, at several works, and write that into
+    /// docs/cost.md; needs root.
+    Programs(programs::Options),
     /// Measure what `gohang run` costs a command and write that into docs/cost.md; needs root.
     RunCost(run_cost::Options),
     /// Measure what gohang, bpftrace, perf and runqlat cost beside each other and write
@@ -144,6 +148,7 @@ pub fn bench(what: Bench) -> Result<()> {
         } => cost(rounds.into(), gohang, object, cpu),
         Bench::ChainCost(options) => chain_cost::chain_cost(&options),
         Bench::Parts(options) => parts::parts(&options),
+        Bench::Programs(options) => programs::programs(&options),
         Bench::RunCost(options) => run_cost::run_cost(&options),
         Bench::Agreement(options) => agreement::agreement(&options),
         Bench::Verify => agreement::verify(),

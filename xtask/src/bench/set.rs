@@ -30,7 +30,8 @@ impl Set {
     /// It holds no programs, or the kernel does not let them be opened.
     pub fn of_gohang(tracing: Tracing, hooks: &BTreeMap<u32, String>) -> Result<Self> {
         let mut programs = Vec::new();
-        for fd in programs_of(tracing.pid())? {
+        for id in held(tracing.pid())? {
+            let fd = bpf::open(id)?;
             let hook = bpf::info(&fd)?.hook;
             let hook = hooks
                 .get(&hook)
@@ -87,12 +88,44 @@ impl Set {
     }
 }
 
-/// The kernel programs that a process has open.
-///
-/// # Errors
-/// It is gone, or the kernel does not let them be opened.
-pub fn programs_of(pid: u32) -> Result<Vec<OwnedFd>> {
-    held(pid)?.into_iter().map(bpf::open).collect()
+/// The kernel programs of a running gohang, from a moment on.
+#[derive(Debug)]
+pub struct Watch {
+    pid: u32,
+    before: BTreeMap<u32, bpf::Info>,
+}
+
+impl Watch {
+    /// Begins now.
+    ///
+    /// # Errors
+    /// The process is gone, or the kernel does not let its programs be opened.
+    pub fn begin(pid: u32) -> Result<Self> {
+        let before = programs_of(pid)?;
+        Ok(Self { pid, before })
+    }
+
+    /// The programs, those that were loaded since among them, each with its runs and time since
+    /// then.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn spent(&self) -> Result<Vec<bpf::Info>> {
+        let mut all = programs_of(self.pid)?;
+        for (id, info) in &mut all {
+            if let Some(before) = self.before.get(id) {
+                info.runs -= before.runs;
+                info.run_ns -= before.run_ns;
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+}
+
+/// What the kernel says of the programs that a process has open, by their ids.
+fn programs_of(pid: u32) -> Result<BTreeMap<u32, bpf::Info>> {
+    let info = |id| Ok((id, bpf::info(&bpf::open(id)?)?));
+    held(pid)?.into_iter().map(info).collect()
 }
 
 /// Ids of the kernel programs that a process has open.

@@ -15,7 +15,7 @@ use super::chain_cost::build_service;
 use super::chain_cost::work::WORKS;
 use super::paired;
 use super::product::Product;
-use super::set;
+use super::set::Watch;
 
 /// The section's title.
 pub const TITLE: &str = "A Go service, part by part";
@@ -111,31 +111,17 @@ fn round(service: &std::path::Path, product: &Product) -> Result<Round> {
     let trap_ns = trap::ns()?;
     let mut started = WORKS[0].start(service, &[])?;
     let tracing = product.trace(&["--pid", &started.pid().to_string()])?;
-    let programs = set::programs_of(tracing.pid())?;
-    let before = spent(&programs)?;
+    let watch = Watch::begin(tracing.pid())?;
     let process_before = tracing.cpu_time()?;
     let said = started.said()?;
     let process = tracing.cpu_time()?.saturating_sub(process_before);
-    let after = spent(&programs)?;
+    let spent = watch.spent()?;
     drop(tracing);
-    let grown: Vec<bpf::Info> = before
-        .iter()
-        .zip(after)
-        .map(|(before, after)| bpf::Info {
-            runs: after.runs - before.runs,
-            run_ns: after.run_ns - before.run_ns,
-            ..after
-        })
-        .collect();
     Ok(Round {
         elapsed_ns: said.get("elapsed_ns")?,
         cpu_ns: said.get("cpu_ns")?,
-        taken: taken(&grown, trap_ns, process)?,
+        taken: taken(&spent, trap_ns, process)?,
     })
-}
-
-fn spent(programs: &[std::os::fd::OwnedFd]) -> Result<Vec<bpf::Info>> {
-    programs.iter().map(bpf::info).collect()
 }
 
 fn taken(programs: &[bpf::Info], trap_ns: f64, process: Duration) -> Result<[Taken; PARTS.len()]> {

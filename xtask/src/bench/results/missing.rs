@@ -6,19 +6,16 @@ use super::document::Document;
 use super::not_built::NOT_BUILT;
 use super::page::{plain, table};
 use crate::bench::peers::{self, Setting};
-use crate::bench::{chain_cost, parts, run_cost};
+use crate::bench::{chain_cost, parts, programs, run_cost};
 
 /// What no command measures.
-const NEVER: [&str; 6] = [
+const NEVER: [&str; 5] = [
     "Other machines and architectures: x86_64 only. Two CPUs that share their host with others \
      stretch the largest values, which are single events; medians and shares are steadier.",
     "Time on other kernels: those of [kernels.md](kernels.md) are emulated, which shows whether \
      figures are right, not how long anything takes on hardware; an edge of throttling is \
      counted in instructions there.",
     "Threads of a BPF scheduler (sched_ext).",
-    "Nanoseconds a run of kernel programs other than those on `sched_switch` and \
-     `sched_waking`: what those on signals cost is part of an episode's; of those on fork, exec \
-     and exit, on the ends of throttling and in Go programs there are only the sizes.",
     "The delivery that `bpftrace`, `perf` and `runqlat` would show, beside gohang's; and the cost \
      of other tracers, Go's own execution tracer among them.",
     "Growth beyond the sizes above, and traces that last for hours.",
@@ -108,6 +105,13 @@ fn of_cost(known: &Known<'_>) -> Vec<String> {
         all.push(
             "What `gohang run` costs a command: [cost.md](cost.md) is without it. `cargo xtask \
              bench run-cost` measures it."
+                .to_owned(),
+        );
+    }
+    if !has(programs::TITLE) {
+        all.push(
+            "Nanoseconds a run of kernel programs other than those on `sched_switch` and \
+             `sched_waking`. `cargo xtask bench programs` measures them."
                 .to_owned(),
         );
     }
@@ -203,6 +207,7 @@ mod tests {
             "- The scenarios that are built",
             "- Growth with processes",
             "- What `gohang run` costs",
+            "- Nanoseconds a run of kernel programs",
             "- The cost of perf, which could not be had there",
             "- What bpftrace, `delivery.bt` would cost without a loss: it says that it lost 2 events",
             "| B3 | GOMAXPROCS below the quota | #76835",
@@ -214,7 +219,8 @@ mod tests {
     #[test]
     fn what_was_measured_is_not() {
         let scenarios = r#"{"part": "scenarios", "go": null, "scenarios": []}"#;
-        let page = "# P\n\n## `gohang run`\n\n| a | not shown |\n\n## Go programs\n\n\
+        let page = "# P\n\n## `gohang run`\n\n| a | not shown |\n\n## Each kernel program at work\n\n\
+                    ## Go programs\n\n\
                     | a | yes |\n| b | not shown |\n| c | no |\n\n## Z\n\n| d | not shown |\n";
         let out = list(false, scenarios, true, page);
         for part in [
@@ -222,6 +228,7 @@ mod tests {
             "scenarios",
             "Growth with processes",
             "`gohang run`",
+            "Nanoseconds a run",
         ] {
             assert!(!out.contains(part), "{part}\n{out}");
         }
