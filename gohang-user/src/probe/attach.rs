@@ -69,6 +69,15 @@ fn plan(program: &Program, kernel: &Btf, step: Step) -> Result<Hook, ProbeError>
     })
 }
 
+/// The programs that the verifier looks at longest, from the last of them on (docs/verifier.md).
+const LONGEST: [&str; 5] = [
+    "signal_generate",
+    "sched_process_exit",
+    "signal_deliver",
+    "sched_switch3",
+    "sched_switch4",
+];
+
 /// A program to load.
 type Job<'a> = (&'static Program, &'a mut BtfTracePoint);
 
@@ -94,7 +103,9 @@ fn load_all(
     }
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = workers.min(jobs.len());
-    // Taken from the end, where the largest are.
+    // Taken from the end: what takes long comes first, and little is left when one worker has
+    // nothing more to do.
+    jobs.sort_by_key(|(program, _)| LONGEST.iter().position(|name| *name == program.name));
     let jobs = Mutex::new(jobs);
     let results = Mutex::new(BTreeMap::new());
     let work = || {
@@ -129,4 +140,19 @@ fn attach(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProbeError> {
         .attach()
         .map_err(|error| program_error(program.name, &error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_take_long_are_programs() {
+        for name in LONGEST {
+            assert!(
+                PROGRAMS.iter().any(|program| program.name == name),
+                "{name}"
+            );
+        }
+    }
 }
