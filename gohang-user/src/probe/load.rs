@@ -14,6 +14,7 @@ use super::hooks::PROGRAMS;
 use super::ladder::{self, Step};
 use super::multi::Multi;
 use super::read::remove;
+use super::types::{self, Theirs};
 use super::uprobes::{self, GoProbes};
 use super::{
     Filter, Hook, Precision, ProbeError, ProgramCost, ThrottleSource, attach, kernel_offsets,
@@ -243,7 +244,7 @@ impl Probe {
         if lockdown() == Lockdown::Confidentiality {
             return Err(ProbeError::Lockdown);
         }
-        let (kernel, aya_btf, mut loader) = read_types(&options.btf)?;
+        let (kernel, theirs, mut loader) = types::read(&options.btf)?;
         let offsets = kernel_offsets(&kernel)?;
         let steps = ladder::steps(&offsets, options.throttle, options.queue_hooks)?;
         let bytes = match &options.object {
@@ -269,17 +270,17 @@ impl Probe {
             .iter()
             .map(|step| settings(options, &kernel, *step))
             .collect();
-        prepare(&mut loader, options, &offsets, &aya_btf);
+        prepare(&mut loader, options, &offsets);
         let (mut ebpf, step, mut hooks) = climb(
             &mut loader,
             &steps,
             &settings,
             options,
-            (&kernel, &aya_btf),
+            (&kernel, &theirs),
             &bytes,
         )?;
         let throttle_sources = ladder::survey(&offsets, step, &hooks);
-        hooks.extend(attach::attach_all(&mut ebpf, &kernel, &aya_btf, step)?);
+        hooks.extend(attach::attach_all(&mut ebpf, &kernel, theirs.get()?, step)?);
         let filter = {
             let array: Array<_, [u8; filter::BLOCK]> = map(&ebpf, "FILTER")?;
             let blocks = array.len();
@@ -474,34 +475,9 @@ impl Probe {
     }
 }
 
-/// Reads the kernel's types: ours, aya's, and a loader, which reads them once
-/// more when it is made. Each takes tens of milliseconds, so side by side.
-fn read_types(path: &Path) -> Result<(Btf, aya::Btf, EbpfLoader<'static>), ProbeError> {
-    std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| aya::Btf::parse_file(path, aya::Endianness::default()));
-        let loader = scope.spawn(EbpfLoader::new);
-        let ours = Btf::from_file(path)?;
-        let theirs = join(theirs)?.map_err(|error| ProbeError::Object(error.to_string()))?;
-        Ok((ours, theirs, join(loader)?))
-    })
-}
-
-/// The thread's result; a panic in it is the library's, and told as one.
-fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T, ProbeError> {
-    thread
-        .join()
-        .map_err(|_| ProbeError::Object("reading the kernel's types failed".to_owned()))
-}
-
 /// Tells the loader what is the same on every step.
-fn prepare<'a>(
-    loader: &mut EbpfLoader<'a>,
-    options: &LoadOptions,
-    offsets: &'a Offsets,
-    btf: &'a aya::Btf,
-) {
+fn prepare<'a>(loader: &mut EbpfLoader<'a>, options: &LoadOptions, offsets: &'a Offsets) {
     loader
-        .btf(Some(btf))
         .override_global("OFFSETS", offsets, true)
         .map_max_entries("RECORDS", options.ring_bytes())
         .map_max_entries("THREADS", options.max_threads)
@@ -515,22 +491,31 @@ fn climb<'a>(
     steps: &[Step],
     settings: &'a [Settings],
     options: &LoadOptions,
-    (kernel, btf): (&Btf, &aya::Btf),
+    (kernel, theirs): (&Btf, &Theirs),
     bytes: &[u8],
 ) -> Result<(Ebpf, Step, Vec<Hook>), ProbeError> {
     let mut hooks = Vec::new();
     let mut is_tested = false;
-    for (step, settings) in steps.iter().zip(settings) {
+    for (position, (step, settings)) in steps.iter().zip(settings).enumerate() {
+        // Its maps would be made for nothing. What the last step says is worth them.
+        let is_last = position + 1 == steps.len();
+        if step.run_queues
+            && !is_last
+            && let Some(refused) = quota::refused_beforehand(kernel, options.fentry)
+        {
+            hooks = refused;
+            continue;
+        }
         let mut ebpf = loader
             .override_global("SETTINGS", settings, true)
             .load(bytes)
             .map_err(|error| ProbeError::Maps(Box::new(error)))?;
         if !is_tested {
-            self_test::run(&mut ebpf, btf)?;
+            self_test::run(&mut ebpf, theirs.get()?)?;
             is_tested = true;
         }
         if step.run_queues {
-            let tried = quota::attach(&mut ebpf, kernel, btf, options.fentry)?;
+            let tried = quota::attach(&mut ebpf, kernel, theirs.get()?, options.fentry)?;
             hooks = tried.hooks;
             if !tried.attached {
                 continue;

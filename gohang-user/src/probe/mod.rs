@@ -18,6 +18,8 @@ mod read;
 mod release;
 mod self_test;
 mod stats;
+mod sys;
+mod types;
 mod uprobes;
 
 pub use error::ProbeError;

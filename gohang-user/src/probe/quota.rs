@@ -5,7 +5,7 @@ use aya::Ebpf;
 use aya::programs::{FEntry, KProbe, ProgramError};
 
 use super::load::{program_error, refusal};
-use super::{Hook, HookState, ProbeError};
+use super::{Hook, HookState, ProbeError, sys};
 use crate::btf::Btf;
 
 /// Both edges: the function, its programs and what it is used for.
@@ -40,6 +40,41 @@ pub(super) struct Outcome {
     pub attached: bool,
 }
 
+/// Both kinds with why the kernel has neither, where that shows without gohang's programs and
+/// their maps.
+pub(super) fn refused_beforehand(kernel: &Btf, may_fentry: bool) -> Option<Vec<Hook>> {
+    let mut hooks = Vec::new();
+    let by_fentry = both(&mut hooks, "fentry", |function, _, _| {
+        Ok(fentry_id(kernel, function, may_fentry)
+            .and_then(|id| sys::try_fentry(id).map_err(|error| refused(format!("load: {error}")))))
+    });
+    if by_fentry.ok()? {
+        return None;
+    }
+    let by_kprobe = both(&mut hooks, "kprobe", |_, _, _| Ok(has_kprobes()));
+    (!by_kprobe.ok()?).then_some(hooks)
+}
+
+/// The function's BTF id, if fentry may be tried on it.
+fn fentry_id(kernel: &Btf, function: &str, may_fentry: bool) -> Result<u32, (HookState, String)> {
+    if !may_fentry {
+        return Err((HookState::NotNeeded, "--no-fentry".to_owned()));
+    }
+    kernel.func_id(function).ok_or_else(|| {
+        let reason = "the kernel's types do not name this function";
+        (HookState::Absent, reason.to_owned())
+    })
+}
+
+/// Whether the kernel has kprobes for programs: a unit of perf events (4.17 and later).
+fn has_kprobes() -> Tried {
+    const UNIT: &str = "/sys/bus/event_source/devices/kprobe/type";
+    match std::fs::metadata(UNIT) {
+        Ok(_) => Ok(()),
+        Err(error) => Err((HookState::Refused, format!("`{UNIT}`: {error}"))),
+    }
+}
+
 /// Tries fentry on both functions if it may, then kprobes.
 ///
 /// # Errors
@@ -52,20 +87,14 @@ pub(super) fn attach(
 ) -> Result<Outcome, ProbeError> {
     let mut outcome = Outcome::default();
     let by_fentry = both(&mut outcome.hooks, "fentry", |function, fentry, _| {
-        if !may_fentry {
-            return Ok(Err((HookState::NotNeeded, "--no-fentry".to_owned())));
-        }
-        if kernel.func_id(function).is_none() {
-            return Ok(Err((
-                HookState::Absent,
-                "the kernel's types do not name this function".to_owned(),
-            )));
+        if let Err(reason) = fentry_id(kernel, function, may_fentry) {
+            return Ok(Err(reason));
         }
         let program: &mut FEntry = program(ebpf, fentry)?;
         let tried = program
             .load(function, btf)
             .and_then(|()| program.attach().map(drop));
-        Ok(tried.map_err(|error| refused(&error)))
+        Ok(tried.map_err(|error| refused(refusal(&error))))
     })?;
     if by_fentry {
         for (function, _, _, used_for) in EDGES {
@@ -82,11 +111,14 @@ pub(super) fn attach(
     }
     unload(ebpf)?;
     outcome.attached = both(&mut outcome.hooks, "kprobe", |function, _, kprobe| {
+        if let Err(reason) = has_kprobes() {
+            return Ok(Err(reason));
+        }
         let program: &mut KProbe = program(ebpf, kprobe)?;
         let tried = program
             .load()
             .and_then(|()| program.attach(function, 0).map(drop));
-        Ok(tried.map_err(|error| refused(&error)))
+        Ok(tried.map_err(|error| refused(refusal(&error))))
     })?;
     if !outcome.attached {
         unload(ebpf)?;
@@ -150,8 +182,7 @@ fn hook(
 
 /// Why the kernel said no. Programs on tracepoints have been loaded by then (the
 /// self-test's), so EPERM is not about a missing capability.
-fn refused(error: &ProgramError) -> (HookState, String) {
-    let text = refusal(error);
+fn refused(text: String) -> (HookState, String) {
     let text = if text.contains("(os error 1)") {
         format!("EPERM although programs on tracepoints load: this kernel refuses it ({text})")
     } else {
