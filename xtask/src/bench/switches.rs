@@ -14,9 +14,12 @@ use super::spread::Spread;
 use super::worker::Worker;
 use super::{Fact, btf};
 
-/// Switches a batch, and batches a figure.
-const SWITCHES: u64 = 10_000;
-const BATCHES: usize = 20;
+/// Switches a batch, and batches a figure: short ones, as the host leaves few long spells alone.
+const SWITCHES: u64 = 400;
+const BATCHES: usize = 500;
+
+/// Runs from which on their mean says something.
+const ENOUGH: u64 = 10_000;
 
 /// The hook of the switch itself.
 const SWITCH: &str = "sched_switch";
@@ -148,7 +151,7 @@ fn runs(set: &Set, ping_pong: &mut Worker) -> Result<BTreeMap<String, f64>> {
     let grown = after.into_iter().filter_map(|(hook, (runs, ns))| {
         let (runs_before, ns_before) = before.get(hook)?;
         let (runs, ns) = (runs - runs_before, ns - ns_before);
-        (runs >= SWITCHES).then(|| (hook.to_owned(), ns as f64 / runs as f64))
+        (runs >= ENOUGH).then(|| (hook.to_owned(), ns as f64 / runs as f64))
     });
     Ok(grown.collect())
 }
