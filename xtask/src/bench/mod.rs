@@ -6,6 +6,7 @@ mod bpf;
 mod btf;
 mod chain_cost;
 mod crowd;
+mod floor;
 mod growth;
 mod paired;
 mod pairs;
@@ -39,6 +40,7 @@ use crate::toolchain::is_root;
 use crate::workspace::{Workspace, cargo};
 
 use self::crowd::Crowd;
+use self::floor::Floor;
 use self::product::Product;
 use self::report::Report;
 use self::spread::Spread;
@@ -64,7 +66,11 @@ pub enum Bench {
     /// Measure what gohang costs and write docs/cost.md; needs root.
     Cost {
         /// Alternating rounds of the ping-pong.
-        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        #[arg(
+            long,
+            default_value_t = 300,
+            value_parser = clap::value_parser!(u16).range(i64::from(Floor::LEAST)..=10_000)
+        )]
         rounds: u16,
         /// Measure this gohang instead of a release build, and write no file.
         #[arg(long, value_name = "PATH")]

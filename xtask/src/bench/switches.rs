@@ -4,19 +4,22 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::bpf::{self, Info};
 use super::crowd::Crowd;
+use super::floor::Floor;
 use super::product::Product;
 use super::set::Set;
-use super::spread::Spread;
 use super::worker::Worker;
 use super::{Fact, btf};
 
 /// Switches a batch, and batches a figure: short ones, as the host leaves few long spells alone.
 const SWITCHES: u64 = 400;
-const BATCHES: usize = 500;
+const BATCHES: usize = 25;
+
+/// Batches while the kernel's statistics are on.
+const COUNTED: usize = 500;
 
 /// Runs from which on their mean says something.
 const ENOUGH: u64 = 10_000;
@@ -28,11 +31,11 @@ const SWITCH: &str = "sched_switch";
 #[derive(Debug)]
 pub struct Switches {
     /// With nothing attached.
-    pub nothing: Spread,
+    pub nothing: Floor,
     /// On top of it: setting and figures.
-    pub extra: Vec<(&'static str, Spread)>,
+    pub extra: Vec<(&'static str, Floor)>,
     /// Cost with gohang's whole set over cost with the whole empty set, both
-    /// less that of nothing: of the medians.
+    /// less that of nothing: of the deciles.
     pub whole_ratio: f64,
     /// The same for the switch's program alone.
     pub switch_ratio: f64,
@@ -81,7 +84,7 @@ pub fn measure(product: &Product, cpu: usize, rounds: usize) -> Result<Switches>
     };
 
     let mut nothing = Vec::new();
-    let mut extra = [const { Vec::new() }; SETTINGS.len()];
+    let mut all = [const { Vec::new() }; SETTINGS.len()];
     for round in 0..=rounds {
         let base = figure(&mut ping_pong)?;
         let mut figures = [0.0; SETTINGS.len()];
@@ -92,22 +95,21 @@ pub fn measure(product: &Product, cpu: usize, rounds: usize) -> Result<Switches>
             figures[setting] = figure(&mut ping_pong)?;
             drop(links);
         }
-        // Before and after: drift within the round falls out.
-        let base = (base + figure(&mut ping_pong)?) / 2.0;
         // The first round warms up.
         if round > 0 {
             nothing.push(base);
-            for (all, figure) in extra.iter_mut().zip(figures) {
-                all.push(figure - base);
+            for (all, figure) in all.iter_mut().zip(figures) {
+                all.push(figure);
             }
         }
     }
-    let spread = |figures: &[f64]| Spread::of(figures).expect("at least one round");
-    let extra = SETTINGS
-        .into_iter()
-        .zip(extra.each_ref().map(|e| spread(e)));
-    let extra: Vec<_> = extra.collect();
-    let ratio = |ours: usize, empty: usize| extra[ours].1.median / extra[empty].1.median;
+    let floor = |figures: &[f64]| Floor::of(figures).context("too few rounds");
+    let nothing = floor(&nothing)?;
+    let mut extra = Vec::new();
+    for (title, figures) in SETTINGS.into_iter().zip(&all) {
+        extra.push((title, floor(figures)?.above(&nothing)));
+    }
+    let ratio = |ours: usize, empty: usize| extra[ours].1.decile / extra[empty].1.decile;
 
     let statistics = bpf::enable_statistics()?;
     let empty_ns = runs(&empty, &mut ping_pong)?;
@@ -125,7 +127,7 @@ pub fn measure(product: &Product, cpu: usize, rounds: usize) -> Result<Switches>
         });
     }
     Ok(Switches {
-        nothing: spread(&nothing),
+        nothing,
         whole_ratio: ratio(3, 2),
         switch_ratio: ratio(1, 0),
         extra,
@@ -143,7 +145,7 @@ fn figure(ping_pong: &mut Worker) -> Result<f64> {
 fn runs(set: &Set, ping_pong: &mut Worker) -> Result<BTreeMap<String, f64>> {
     let links = set.attach(None)?;
     let before = set.spent()?;
-    for _ in 0..BATCHES {
+    for _ in 0..COUNTED {
         ping_pong.run(SWITCHES)?;
     }
     let after = set.spent()?;
