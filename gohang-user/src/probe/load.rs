@@ -497,7 +497,8 @@ fn climb<'a>(
     let mut hooks = Vec::new();
     let mut is_tested = false;
     for (position, (step, settings)) in steps.iter().zip(settings).enumerate() {
-        // Its maps would be made for nothing. What the last step says is worth them.
+        // Its maps would be made for nothing; but the last step's refusal is told as an error, which
+        // is to be the kernel's answer to gohang's own programs.
         let is_last = position + 1 == steps.len();
         if step.run_queues
             && !is_last

@@ -180,7 +180,7 @@ fn hook(
     }
 }
 
-/// Why the kernel said no. Programs on tracepoints have been loaded by then (the
+/// Why the kernel said no. Before that is told, programs on tracepoints have been loaded (the
 /// self-test's), so EPERM is not about a missing capability.
 fn refused(text: String) -> (HookState, String) {
     let text = if text.contains("(os error 1)") {
