@@ -45,6 +45,24 @@ pub struct Info {
     pub runs: u64,
 }
 
+#[cfg(test)]
+impl Info {
+    /// One of that name with so many runs, for tests.
+    pub fn of_test(name: &[u8], runs: u64, run_ns: u64) -> Self {
+        let mut info = Self {
+            machine_bytes: 0,
+            instructions: 0,
+            verified: 0,
+            hook: 0,
+            name: [0; 16],
+            run_ns,
+            runs,
+        };
+        info.name[..name.len()].copy_from_slice(name);
+        info
+    }
+}
+
 fn bpf(command: libc::c_int, attributes: &mut [u64]) -> io::Result<libc::c_int> {
     // SAFETY: the block has the size stated, and what its pointers point to lives
     // in the callers during the call.

@@ -165,28 +165,14 @@ fn part_of(info: &bpf::Info) -> Part {
 mod tests {
     use super::*;
 
-    fn program(name: &[u8], runs: u64, run_ns: u64) -> bpf::Info {
-        let mut info = bpf::Info {
-            machine_bytes: 0,
-            instructions: 0,
-            verified: 0,
-            hook: 0,
-            name: [0; 16],
-            run_ns,
-            runs,
-        };
-        info.name[..name.len()].copy_from_slice(name);
-        info
-    }
-
     #[test]
     fn programs_are_sorted_into_parts() {
         let programs = [
-            program(b"sched_switch4", 10, 900),
-            program(b"sched_waking", 3, 30),
-            program(b"signal_generat", 2, 70),
-            program(b"go_signal_m", 4, 40),
-            program(b"go_gcstopm", 1, 10),
+            bpf::Info::of_test(b"sched_switch4", 10, 900),
+            bpf::Info::of_test(b"sched_waking", 3, 30),
+            bpf::Info::of_test(b"signal_generat", 2, 70),
+            bpf::Info::of_test(b"go_signal_m", 4, 40),
+            bpf::Info::of_test(b"go_gcstopm", 1, 10),
         ];
         let taken = taken(&programs, 100.0, Duration::from_nanos(600)).expect("hits");
         let figures = taken.map(|own| (own.times, own.ns));

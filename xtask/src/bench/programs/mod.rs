@@ -107,16 +107,7 @@ mod tests {
     #[test]
     fn programs_of_one_hook_are_one() {
         let hooks = BTreeMap::from([(7, "sched_it_is".to_owned())]);
-        let mut info = bpf::Info {
-            machine_bytes: 0,
-            instructions: 0,
-            verified: 0,
-            hook: 0,
-            name: [0; 16],
-            run_ns: 70,
-            runs: 2,
-        };
-        info.name[..5].copy_from_slice(b"go_it");
+        let info = bpf::Info::of_test(b"go_it", 2, 70);
         let long = bpf::Info {
             name: *b"go_other_of_them",
             ..info
