@@ -32,7 +32,7 @@ impl fmt::Display for Page<Measured> {
         writeln!(
             f,
             "what the kernel programs of `gohang trace` take a run, from the kernel's BPF run-time \
-             statistics,\nwith the statistics' own clock in it (an empty program: some 60 ns, \
+             statistics,\nwith the statistics' own clock in it (what an empty one takes is \
              above); medians of {} rounds, with\nquartiles in brackets. Between runs that are \
              rare, the work takes the caches: the same program is\nfaster where it runs often. \
              Programs in functions of the Go runtime (`go_`) have the names that\nthe kernel \
